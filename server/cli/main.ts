@@ -1,0 +1,48 @@
+#!/usr/bin/env node
+/** The entry of the `waypost` command: runs it, and turns whatever goes wrong into an exit code. */
+import process from 'node:process';
+import { CommanderError } from 'commander';
+import { UsageError } from '../options/option.ts';
+import { listen } from './listen.ts';
+import { print, printError, surviveClosedPipes } from './print.ts';
+import { buildProgram, splitShortFlags } from './program.ts';
+import { serve } from './serve.ts';
+
+/** A wrong command line, as sh and most tools have it. */
+const EXIT_USAGE = 2;
+/** Everything else that went wrong. */
+const EXIT_FAILURE = 1;
+
+surviveClosedPipes();
+process.on('uncaughtException', (error) => {
+  printError(`waypost: ${describeUnexpected(error)}`);
+  process.exit(EXIT_FAILURE);
+});
+
+const program = buildProgram({ serve, listen }, { out: print, error: printError });
+try {
+  await program.parseAsync(splitShortFlags(process.argv.slice(2)), { from: 'user' });
+} catch (error) {
+  process.exit(exitCodeFor(error));
+}
+
+/** Prints what nobody has printed yet. */
+function exitCodeFor(error: unknown): number {
+  // Commander has printed its message; asked-for help and version carry 0.
+  if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : EXIT_USAGE;
+  if (error instanceof UsageError) {
+    printError(`waypost: ${error.message}`);
+    return EXIT_USAGE;
+  }
+  printError(`waypost: ${error instanceof Error ? error.message : String(error)}`);
+  return EXIT_FAILURE;
+}
+
+/** One line: what, and the first place it came from. */
+function describeUnexpected(error: unknown): string {
+  if (!(error instanceof Error)) return `unexpected error: ${String(error)}`;
+  const place = error.stack?.split('\n').find((line) => line.startsWith('    at '));
+  const oneLine = error.message.replaceAll('\n', ' ');
+  const where = place === undefined ? '' : ` (${place.trim()})`;
+  return `unexpected error: ${error.name}: ${oneLine}${where}`;
+}

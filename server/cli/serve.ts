@@ -1,0 +1,45 @@
+/** `waypost serve`: the server, with every setting. */
+import process from 'node:process';
+import type { Appliance } from '../appliance.ts';
+import { formatEndpoint } from '../options/addresses.ts';
+import type { ApplianceConfig } from '../options/config.ts';
+import type { FlagValues } from '../options/option.ts';
+import { serveConfig } from '../options/serve.ts';
+import { version } from '../version.ts';
+import { print } from './print.ts';
+import { notice, runAppliance } from './run.ts';
+
+const DNS_PORT = 53;
+
+export async function serve(flags: FlagValues): Promise<void> {
+  const config = serveConfig(flags, process.env, notice);
+  await runAppliance(config, (appliance) => {
+    for (const line of startLines(config, appliance.listening)) print(line);
+  });
+}
+
+/** What a started server says of itself: where it listens, what it keeps, how to try it. */
+export function startLines(config: ApplianceConfig, listening: Appliance['listening']): string[] {
+  const lines = [`waypost ${version}`];
+  for (const socket of listening) {
+    const buffer = `receive buffer ${socket.receiveBufferBytes} bytes`;
+    lines.push(`dns ${formatEndpoint(socket)} udp ${socket.backend} (${buffer})`);
+  }
+  const kept = config.ttlSeconds === 0 ? 'for ever' : `${config.ttlSeconds} s`;
+  lines.push(
+    `${config.domains.length === 1 ? 'domain' : 'domains'} ${config.domains.join(', ')};` +
+      ` records are kept ${kept}, at most ${config.limit}`,
+  );
+  const first = listening[0];
+  if (first !== undefined) {
+    lines.push(`try it: ${digCommand(first, config.domains[0] ?? '')}`);
+  }
+  return lines;
+}
+
+function digCommand(at: { address: string; port: number }, domain: string): string {
+  const loopback: Record<string, string> = { '0.0.0.0': '127.0.0.1', '::': '::1' };
+  const server = loopback[at.address] ?? at.address;
+  const port = at.port === DNS_PORT ? '' : ` -p ${at.port}`;
+  return `dig @${server}${port} my-app.${domain} SRV`;
+}

@@ -1,0 +1,43 @@
+/**
+ * The one door to time and timers. Protocol logic is handed the time as a number; only the shells
+ * around it ask a clock, and tests hand them a clock of their own.
+ */
+export interface Clock {
+  /** Milliseconds since the Unix epoch; never less than before. */
+  now(): number;
+  /** Calls `fn` every `periodMs`; the timer alone does not keep the process alive. */
+  every(periodMs: number, fn: () => void): () => void;
+  /** Calls `fn` once after `delayMs`. */
+  after(delayMs: number, fn: () => void): () => void;
+}
+
+/**
+ * The time of `wall`, except that it never goes back: when the wall clock is set back, time goes on
+ * from where it was, at the pace of `monotonic`. Expiry, retries and versions then need not care.
+ * Servers that share a token secret disagree on the epoch until the wall clock catches up, or the
+ * one whose clock was ahead is started again.
+ */
+export function steadyTime(wall: () => number, monotonic: () => number): () => number {
+  let offset = Number.NEGATIVE_INFINITY;
+  return () => {
+    const elapsed = monotonic();
+    offset = Math.max(offset, wall() - elapsed);
+    return Math.floor(elapsed + offset);
+  };
+}
+
+export const systemClock: Clock = {
+  now: steadyTime(
+    () => Date.now(),
+    () => performance.now(),
+  ),
+  every(periodMs, fn) {
+    const timer = setInterval(fn, periodMs);
+    timer.unref();
+    return () => clearInterval(timer);
+  },
+  after(delayMs, fn) {
+    const timer = setTimeout(fn, delayMs);
+    return () => clearTimeout(timer);
+  },
+};

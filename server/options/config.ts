@@ -1,0 +1,43 @@
+/** What the appliance is started with: the checked options of a command, as plain values. */
+
+/**
+ * An IP address (with a zone where needed: `fe80::1%eth0`), never a host name, and a UDP port; port
+ * 0 lets the kernel choose one.
+ */
+export interface ListenAddress {
+  readonly address: string;
+  readonly port: number;
+  /**
+   * Set on the `::` that a bare port or `:port` stands for: a machine without IPv6 (EAFNOSUPPORT,
+   * EADDRNOTAVAIL) goes on without it even when the user named the addresses.
+   */
+  readonly ifIpv6?: true;
+}
+
+export const UDP_BACKENDS = ['auto', 'batch', 'dgram'] as const;
+
+/** `batch` is the addon (recvmmsg/sendmmsg), `dgram` is node:dgram, `auto` the best that loads. */
+export type UdpBackend = (typeof UDP_BACKENDS)[number];
+
+export interface ApplianceConfig {
+  /** Where DNS discovery is answered, or `off`. */
+  readonly dns: readonly ListenAddress[] | 'off';
+  /**
+   * True when the user named the addresses: one that cannot be opened is fatal. False for the
+   * default list: failures are notices as long as one address works.
+   */
+  readonly dnsRequired: boolean;
+  /** Lower-case, without a trailing dot; the first one is the default for single-label names. */
+  readonly domains: readonly string[];
+  /** The host name in the domains' NS and SOA records; null = `ns.` and the domain. */
+  readonly nameserver: string | null;
+  /** How long a record is kept without a new announce; 0 = for ever. */
+  readonly ttlSeconds: number;
+  /** The most records kept at once. */
+  readonly limit: number;
+  readonly udpBackend: UdpBackend;
+  /** The master secret of the tokens, 32 to 64 bytes; null = a random one for this run. */
+  readonly tokenSecret: Uint8Array | null;
+  /** Called with one plain line for whatever an operator should read. */
+  readonly notice: (line: string) => void;
+}

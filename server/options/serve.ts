@@ -1,0 +1,100 @@
+/** The options of `waypost serve`, and the configuration they make. */
+import { readFileSync } from 'node:fs';
+import { listenAddresses } from './addresses.ts';
+import { choice, filePath, hostName, secretHex } from './checks.ts';
+import { domainOption, limitOption, ttlOption } from './common.ts';
+import { type ApplianceConfig, UDP_BACKENDS } from './config.ts';
+import { type Environment, type FlagValues, option, resolveOptions, UsageError } from './option.ts';
+import { chooseTokenSecret } from './token-secret.ts';
+
+export const serveOptions = {
+  dns: option({
+    flag: '--dns',
+    placeholder: 'ADDR:PORT,...|off',
+    env: 'WAYPOST_DNS',
+    help:
+      'where to answer DNS discovery over UDP; IPv6 in brackets, a bare port or :PORT means all' +
+      ' addresses, port 0 any free port. An address named here must work; of the default ones one' +
+      ' is enough',
+    fallback: ':53,:5300',
+    repeatable: true,
+    check: listenAddresses(),
+  }),
+  domain: domainOption,
+  nameserver: option<string | null>({
+    flag: '--nameserver',
+    placeholder: 'NAME',
+    env: 'WAYPOST_NAMESERVER',
+    help:
+      'host name of this server, for the NS and SOA records of its domains;' +
+      ' ns.DOMAIN when left out',
+    fallback: null,
+    check: hostName(),
+  }),
+  ttl: ttlOption,
+  limit: limitOption,
+  udpBackend: option({
+    flag: '--udp-backend',
+    placeholder: UDP_BACKENDS.join('|'),
+    env: 'WAYPOST_UDP_BACKEND',
+    help: 'batch: the addon (recvmmsg/sendmmsg, Linux); dgram: node:dgram; auto: the best there is',
+    fallback: 'auto',
+    check: choice(UDP_BACKENDS),
+  }),
+  tokenSecret: option<Uint8Array | null>({
+    flag: '--token-secret',
+    placeholder: 'HEX',
+    env: 'WAYPOST_TOKEN_SECRET',
+    help:
+      'master secret of the tokens, 32 to 64 bytes in hex: servers with the same one accept' +
+      " each other's tokens. Flags show in ps: prefer the variable or --token-secret-file." +
+      ' Without one a random secret is made at each start',
+    fallback: null,
+    secret: true,
+    check: secretHex(),
+  }),
+  tokenSecretFile: option<string | null>({
+    flag: '--token-secret-file',
+    placeholder: 'PATH',
+    env: 'WAYPOST_TOKEN_SECRET_FILE',
+    help: 'a file that holds the master secret in hex',
+    fallback: null,
+    check: filePath(),
+  }),
+};
+
+/**
+ * The configuration of a server from its flags and environment. Reads the secret's file if one is
+ * named; opens nothing else. Throws UsageError with one line.
+ */
+export function serveConfig(
+  flags: FlagValues,
+  env: Environment,
+  notice: (line: string) => void,
+): ApplianceConfig {
+  const given = resolveOptions(serveOptions, flags, env);
+  if (given.dns.value === 'off') {
+    throw new UsageError('--dns off leaves nothing to serve: name at least one listener');
+  }
+  return {
+    dns: given.dns.value,
+    dnsRequired: given.dns.source !== 'default',
+    domains: given.domain.value,
+    nameserver: given.nameserver.value,
+    ttlSeconds: given.ttl.value,
+    limit: given.limit.value,
+    udpBackend: given.udpBackend.value,
+    tokenSecret: chooseTokenSecret(
+      serveOptions,
+      given.tokenSecret,
+      given.tokenSecretFile,
+      readText,
+      notice,
+    ),
+    notice,
+  };
+}
+
+function readText(path: string): string {
+  return readFileSync(path, 'utf8');
+}

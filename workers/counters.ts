@@ -1,0 +1,93 @@
+/**
+ * Counters in shared memory: one row per thread, each row written by its thread alone, read by
+ * anyone.
+ *
+ *   row 0 (main)  | received | originated | sent | ... |   32 float64 = 256 bytes, four cache lines
+ *   row 1 (lane)  | ...
+ *
+ * A float64 holds exact integers up to 2^53 and an aligned 8-byte store is never seen torn on the
+ * platforms Node runs on, so a row needs no lock and no BigInt.
+ *
+ * The balance, summed over all rows, is exact whenever nothing is moving:
+ *   received + originated = sent + absorbed + every drop* + in flight
+ */
+export const COUNTERS = [
+  // The balance.
+  'received', // datagrams read from a socket
+  'originated', // datagrams a lane sends on its own account (pushes)
+  'sent', // datagrams the kernel accepted
+  'absorbed', // datagrams that need no answer (acknowledged pushes)
+  'dropTooLong', // longer than a slot
+  'dropNoSlot', // every slot of the receiver was in flight
+  'dropPortZero', // source port 0 cannot be answered
+  'dropShort', // shorter than the header of its protocol
+  'dropUnknownProtocol', // first bytes no protocol claims
+  'dropUnsolicited', // a response nobody asked for
+  'dropRingFull', // the lane's request ring was full
+  'dropSendFull', // the socket's send buffer was full
+  'dropSendError', // the kernel refused the datagram (unreachable, not permitted)
+  // What the answers were; outside the balance.
+  'probes',
+  'lookups',
+  'plainQueries',
+  'announces',
+  'unannounces',
+  'subscribes',
+  'badTokens',
+  'refused',
+  'formatErrors',
+  'notImplemented',
+  'pushes',
+  'pushRetries',
+  'pushTimeouts',
+  'dropPushFull', // pushes not made because the push table or its slots were full
+  'announcesRejected', // announces the full store could not take
+  'kernelDropped', // datagrams the kernel dropped before we read them (receive buffer full)
+] as const;
+
+export type CounterName = (typeof COUNTERS)[number];
+
+/** Index of each counter within a row. */
+export const COUNTER = Object.fromEntries(COUNTERS.map((name, index) => [name, index])) as Record<
+  CounterName,
+  number
+>;
+
+export const COUNTER_ROW_LENGTH = 32;
+
+/** The names whose sum, beside `sent` and `absorbed`, balances `received` + `originated`. */
+export const DROP_COUNTERS = COUNTERS.slice(
+  COUNTER.dropTooLong,
+  COUNTER.dropSendError + 1,
+) as readonly CounterName[];
+
+/** The row of one thread: a view of 32 float64 into the shared buffer. */
+export type CounterRow = Float64Array;
+
+/** Allocates zeroed rows for `threads` threads. */
+export function allocateCounters(threads: number): SharedArrayBuffer {
+  return new SharedArrayBuffer(threads * COUNTER_ROW_LENGTH * 8);
+}
+
+/** The row of thread `index`. */
+export function counterRow(buffer: SharedArrayBuffer, index: number): CounterRow {
+  return new Float64Array(buffer, index * COUNTER_ROW_LENGTH * 8, COUNTER_ROW_LENGTH);
+}
+
+/** Sums all rows by name: a snapshot for metrics and tests. */
+export function sumCounters(buffer: SharedArrayBuffer): Record<CounterName, number> {
+  const all = new Float64Array(buffer);
+  const sums = {} as Record<CounterName, number>;
+  for (const name of COUNTERS) sums[name] = 0;
+  for (let row = 0; row < all.length; row += COUNTER_ROW_LENGTH) {
+    for (const name of COUNTERS) sums[name] += all[row + COUNTER[name]] ?? 0;
+  }
+  return sums;
+}
+
+/** Datagrams still in the house: received + originated - sent - absorbed - dropped. */
+export function inFlight(sums: Record<CounterName, number>): number {
+  let left = sums.received + sums.originated - sums.sent - sums.absorbed;
+  for (const name of DROP_COUNTERS) left -= sums[name];
+  return left;
+}

@@ -1,0 +1,138 @@
+/**
+ * Puts a lane together from plain, cloneable configuration, so that the same call serves an inline
+ * lane and one in a worker thread (where the configuration arrives as workerData).
+ */
+import { DomainTable } from '../codecs/dns/domains.ts';
+import { QueryReader } from '../codecs/dns/query.ts';
+import { HalfSipHash } from '../codecs/hash/halfsiphash.ts';
+import { counterRow } from './counters.ts';
+import { DiscoveryResponder } from './discovery.ts';
+import { Lane } from './lane.ts';
+import { OriginSlots } from './origin-slots.ts';
+import { Paths } from './paths.ts';
+import { PushTable } from './push-table.ts';
+import { Pusher } from './pusher.ts';
+import { Ring } from './ring.ts';
+import { Rng } from './rng.ts';
+import { Slab } from './slab.ts';
+import { allocateBuffers, type StoreBuffers, storeSizes } from './store/layout.ts';
+import { RecordStore } from './store/record-store.ts';
+import { Tokens } from './tokens.ts';
+
+export interface LaneConfig {
+  /** This lane's number and how many there are. */
+  readonly lane: number;
+  readonly lanes: number;
+  readonly slab: SharedArrayBuffer;
+  readonly requests: SharedArrayBuffer;
+  readonly replies: SharedArrayBuffer;
+  readonly counters: SharedArrayBuffer;
+  /** The lane's row of the counters. */
+  readonly counterRow: number;
+  /** The lane's own slots, for pushes. */
+  readonly firstOriginSlot: number;
+  readonly originSlots: number;
+  /** How many sockets the slots' receiver numbers name. */
+  readonly receivers: number;
+  readonly domains: readonly string[];
+  /** Host name in the apex records; null: `ns.<domain>`. */
+  readonly nameserver: string | null;
+  readonly zoneSerial: number;
+  readonly ttlSeconds: number;
+  readonly stores: LaneStores;
+  /** Key of the hash over names, the same in all threads. */
+  readonly hashKey: readonly [number, number];
+  /** 32 bytes. */
+  readonly tokenSecret: Uint8Array;
+  readonly seed: number;
+}
+
+/** The memory of a lane's stores: it outlives the lane, its successor adopts it. */
+export interface LaneStores {
+  readonly records: StoreBuffers;
+  readonly subscriptions: StoreBuffers;
+  /** What the subscriptions' `origin` bytes mean (paths.ts). */
+  readonly paths: SharedArrayBuffer;
+}
+
+/**
+ * Memory for the stores of one lane.
+ *
+ * @param limit most announces, and most subscriptions, kept by the lane.
+ * @throws RangeError when the limit is out of range.
+ */
+export function allocateLaneStores(
+  limit: number,
+  [hashKey0, hashKey1]: readonly [number, number],
+): LaneStores {
+  return {
+    records: allocateBuffers({ limit, hashKey0, hashKey1 }),
+    // A subscription that ended needs no tombstone: it is of this server alone.
+    subscriptions: allocateBuffers({ limit, hashKey0, hashKey1, tombstoneSeconds: 0 }),
+    paths: Paths.allocate(),
+  };
+}
+
+/** Bytes that `allocateLaneStores` reserves. */
+export function laneStoreBytes(limit: number): number {
+  const sizes = Object.values(storeSizes(limit));
+  return 2 * sizes.reduce((sum, size) => sum + size, 0);
+}
+
+/** The large buffers of the stores. */
+export function storeBuffers(stores: LaneStores): SharedArrayBuffer[] {
+  return [...Object.values(stores.records), ...Object.values(stores.subscriptions)];
+}
+
+/** The hash of names: the dispatcher and every lane must agree on it. */
+export function nameHash(key: readonly [number, number]): HalfSipHash {
+  return new HalfSipHash(key[0], key[1]);
+}
+
+export function createLane(config: LaneConfig): Lane {
+  const { seed } = config;
+  const slab = new Slab(config.slab);
+  const counters = counterRow(config.counters, config.counterRow);
+  const replies = new Ring(config.replies);
+  const rng = new Rng(seed);
+  const domains = new DomainTable(config.domains);
+  const reader = new QueryReader(domains);
+  const subscriptions = adoptStore(config.stores.subscriptions);
+  const store = adoptStore(config.stores.records);
+  const tokens = new Tokens(config.tokenSecret, seed);
+  const pusher = new Pusher({
+    slab,
+    counters,
+    domains,
+    subscriptions,
+    table: new PushTable(config.lane, config.lanes, rng),
+    paths: new Paths(config.stores.paths, config.receivers),
+    slots: new OriginSlots(slab, config.firstOriginSlot, config.originSlots),
+    replies,
+    rng,
+  });
+  const discovery = new DiscoveryResponder({
+    slab,
+    counters,
+    reader,
+    hash: nameHash(config.hashKey),
+    store,
+    tokens,
+    pusher,
+    rng,
+    ttlSeconds: config.ttlSeconds,
+    zone: {
+      serial: config.zoneSerial,
+      ...(config.nameserver === null ? {} : { nameserver: config.nameserver }),
+    },
+  });
+  const requests = new Ring(config.requests);
+  return new Lane({ slab, requests, replies, counters, discovery, pusher });
+}
+
+/** A store on memory that may have lost its writer in the middle of a change. */
+function adoptStore(buffers: StoreBuffers): RecordStore {
+  const store = new RecordStore(buffers);
+  if (store.needsRepair) store.repair();
+  return store;
+}
