@@ -11,6 +11,7 @@ import { writeAddress } from '../server/net/ip-address.ts';
 import { SOCKET_DNS } from '../server/net/protocol-table.ts';
 import { allocateCounters, counterRow } from '../workers/counters.ts';
 import { allocateLaneStores, createLane, nameHash } from '../workers/create-lane.ts';
+import { Overflow } from '../workers/overflow.ts';
 import { Ring } from '../workers/ring.ts';
 import {
   SLOT_ADDRESS,
@@ -44,13 +45,15 @@ class LaneBench {
   readonly #counters = allocateCounters(2);
   readonly #requests = Ring.allocate(1024);
   readonly #replies = Ring.allocate(1024);
+  readonly #overflow = new Overflow(Overflow.allocate(0), 0);
   readonly #dispatcher = new Dispatcher(
     this.#slab,
+    this.#overflow,
     1,
     new QueryReader(new DomainTable([DOMAIN])),
     nameHash(HASH_KEY),
   );
-  readonly #admission = new Admission(this.#slab, counterRow(this.#counters, 0));
+  readonly #admission = new Admission(this.#slab, this.#overflow, counterRow(this.#counters, 0));
   readonly #batch = Int32Array.from({ length: BATCH }, (_, slot) => slot);
   readonly #out = new Int32Array(BATCH);
   readonly tokens = new TokenBook();
@@ -59,6 +62,8 @@ class LaneBench {
     lane: 0,
     lanes: 1,
     slab: this.#slab.buffer,
+    overflow: this.#overflow.buffer,
+    firstOverflowSlot: 0,
     requests: this.#requests.buffer,
     replies: this.#replies.buffer,
     counters: this.#counters,
@@ -71,8 +76,11 @@ class LaneBench {
     zoneSerial: 1,
     ttlSeconds: 3600,
     stores: allocateLaneStores(4_000_000, HASH_KEY),
+    bounds: { prefixLimit: 4_000_000, nameLimit: 8192 },
     hashKey: HASH_KEY,
     tokenSecret: new Uint8Array(32).fill(3),
+    cookieSecrets: { active: new Uint8Array(16), previous: null },
+    nsid: null,
     seed: 7,
   });
 

@@ -1,20 +1,55 @@
 /** `npm run bench -- NAME [options]`: the benchmarks by name. */
 import process from 'node:process';
-import { benchDns } from './dns.ts';
-import { benchLane } from './lane.ts';
-import { benchStore } from './store.ts';
-import { benchWorst } from './worst.ts';
 
-const BENCHES: Record<string, { about: string; run: (argv: string[]) => Promise<number> }> = {
+interface Bench {
+  readonly about: string;
+  /** Loaded when it is wanted: some take a while, or need the addon. */
+  readonly load: () => Promise<(argv: string[]) => Promise<number>>;
+}
+
+const BENCHES: Record<string, Bench> = {
   dns: {
-    about: 'DNS discovery against the original and a bare echo [--seconds 1.5] [--rounds 5]',
-    run: benchDns,
+    about:
+      'DNS discovery, inline and with a worker, against the original and a bare echo' +
+      ' [--seconds 1.5] [--rounds 5] [--only SCENARIO] [--servers NAME,...]' +
+      ' [--placement spread|together|free]',
+    load: async () => (await import('./dns.ts')).benchDns,
   },
-  lane: { about: 'nanoseconds per datagram in a lane, without sockets [SCENARIO]', run: benchLane },
-  store: { about: 'memory per record and nanoseconds per operation [RECORDS]', run: benchStore },
+  handoff: {
+    about: 'throughput by workers, sender and work per packet [--seconds 1] [--rounds 3]',
+    load: async () => (await import('./handoff.ts')).benchHandoff,
+  },
+  lanes: {
+    about: 'how evenly four lanes are loaded, and one hot name [--seconds 2] [--work 20]',
+    load: async () => (await import('./lanes.ts')).benchLanes,
+  },
+  kill: {
+    about: 'silence after a lane was killed, or hangs [--kills 30] [--hangs 8] [--rate 20000]',
+    load: async () => (await import('./kill.ts')).benchKill,
+  },
+  overload: {
+    about: 'three times what the server can do [--seconds 60] [--work 10]',
+    load: async () => (await import('./overload.ts')).benchOverload,
+  },
+  attacks: {
+    about: 'what strangers can do to a proven client, attack by attack',
+    load: async () => (await import('./attacks.ts')).benchAttacks,
+  },
+  limiter: {
+    about: 'nanoseconds per datagram of the rate limiter',
+    load: async () => (await import('./limiter.ts')).benchLimiter,
+  },
+  lane: {
+    about: 'nanoseconds per datagram in a lane, without sockets [SCENARIO]',
+    load: async () => (await import('./lane.ts')).benchLane,
+  },
+  store: {
+    about: 'memory per record and nanoseconds per operation [RECORDS]',
+    load: async () => (await import('./store.ts')).benchStore,
+  },
   worst: {
     about: 'the most expensive single datagrams, as multiples of a good one',
-    run: benchWorst,
+    load: async () => (await import('./worst.ts')).benchWorst,
   },
 };
 
@@ -25,5 +60,5 @@ if (bench === undefined) {
   process.stderr.write(`usage: npm run bench -- NAME [options]\n${list.join('\n')}\n`);
   process.exitCode = 2;
 } else {
-  process.exitCode = await bench.run(argv);
+  process.exitCode = await (await bench.load())(argv);
 }

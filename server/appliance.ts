@@ -1,5 +1,5 @@
 /**
- * The appliance: opens the sockets, makes the lanes, and joins them by the pipeline. Everything
+ * The appliance: opens the sockets, starts the lanes, and joins them by the pipeline. Everything
  * that lives as long as the server is made here, in the order of its parts, and taken down in
  * reverse.
  */
@@ -7,54 +7,58 @@ import { createHash } from 'node:crypto';
 import { DomainTable } from '../codecs/dns/domains.ts';
 import { QueryReader } from '../codecs/dns/query.ts';
 import { MAC_BYTES, MAC_KEY_BYTES, mac } from '../codecs/mac/mac.ts';
-import {
-  allocateCounters,
-  type CounterName,
-  counterRow,
-  sumCounters,
-} from '../workers/counters.ts';
-import {
-  allocateLaneStores,
-  createLane,
-  type LaneStores,
-  laneStoreBytes,
-  nameHash,
-  storeBuffers,
-} from '../workers/create-lane.ts';
-import { Ring } from '../workers/ring.ts';
-import { Slab } from '../workers/slab.ts';
+import { laneBounds } from '../workers/bounds.ts';
+import { deriveCookieSecret } from '../workers/cookies.ts';
+import { type CounterName, namedCounters, sumCounters } from '../workers/counters.ts';
+import { createLane, type LaneConfig, nameHash, storeBuffers } from '../workers/create-lane.ts';
+import { Admission } from './admission.ts';
 import { type Clock, systemClock } from './clock.ts';
+import { Collector } from './collector.ts';
 import { Dispatcher } from './dispatch.ts';
-import { openListeners } from './listeners.ts';
+import {
+  buildHouse,
+  type House,
+  laneMemoryConfig,
+  lanePort,
+  MOST_WAITING,
+  mainCounters,
+  SLOTS_PER_RECEIVER,
+} from './lanes/house.ts';
+import { Lanes } from './lanes/lanes.ts';
+import { RateLimiter } from './limits/rate-limiter.ts';
+import { type Listeners, openListeners } from './listeners.ts';
 import { adviseHugePages } from './net/huge-pages.ts';
 import { SOCKET_DNS } from './net/protocol-table.ts';
-import type { UdpSocket } from './net/udp-socket.ts';
 import type { ApplianceConfig } from './options/config.ts';
-import { type LanePort, Pipeline } from './pipeline.ts';
+import { Pipeline } from './pipeline.ts';
 import { secretBytes, secretUint32 } from './rng.ts';
 
-/** Slots of each socket: eight batches in flight. */
-const SLOTS_PER_SOCKET = 512;
-/** Slots a lane sends its pushes from: what a batch of 64 announces sends at most. */
-const ORIGIN_SLOTS = 1024;
-/** How often lanes look at what is due: the original's retry timer ticks as often. */
+/** How often inline lanes look at what is due: the original's retry timer ticks as often. */
 const TICK_MS = 250;
-const MAIN_ROW = 0;
-const LANE_ROW = 1;
 
 export interface Listening {
   readonly address: string;
   readonly port: number;
+  readonly transport: 'udp' | 'tcp';
+  /** UDP: how datagrams are received. */
   readonly backend: string;
   readonly receiveBufferBytes: number;
 }
 
 export interface Appliance {
   readonly listening: readonly Listening[];
+  /** Threads beside the main one that answer. */
+  readonly workers: number;
   /** Stops receiving, answers what is in flight, closes the sockets. May be called again. */
   close(): Promise<void>;
   /** Counters summed over all threads, by name (workers/counters.ts). */
   counters(): Record<CounterName, number>;
+  /** The counters of each lane, in their order. */
+  laneCounters(): Record<CounterName, number>[];
+  /** Worker threads that serve a lane, and whether a spare one waits to replace them. */
+  workerHealth(): { serving: number; hasSpare: boolean };
+  /** Ends a worker thread as if it had died; its successor takes over. For tests. */
+  killLane(lane: number): void;
 }
 
 /** Starts a server. Rejects when no address can be opened, or one that the user named. */
@@ -63,117 +67,128 @@ export async function startAppliance(
   clock: Clock = systemClock,
 ): Promise<Appliance> {
   const addresses = config.dns === 'off' ? [] : config.dns;
-  const firstLaneSlot = addresses.length * SLOTS_PER_SOCKET;
-  const slab = Slab.allocate(firstLaneSlot + ORIGIN_SLOTS);
-  const counters = allocateCounters(2);
-  const hashKey = [secretUint32(), secretUint32()] as const;
-  const receivers = Math.max(1, addresses.length);
-  const now = clock.now();
-  const lane = inlineLane(config, { slab, counters, hashKey, receivers, now });
-  const sockets = await openListeners(config, (receiver) => ({
-    slab,
-    firstSlot: receiver * SLOTS_PER_SOCKET,
-    slotCount: SLOTS_PER_SOCKET,
-    receiver,
-    counters: counterRow(counters, MAIN_ROW),
-  }));
+  const house = buildHouse(addresses.length, Math.max(1, config.workers), config.limit);
+  adviseHugePages(config.udpBackend, [
+    house.slab.buffer,
+    ...house.lanes.flatMap((lane) => storeBuffers(lane.stores)),
+  ]);
+  const laneConfig = laneConfigs(config, house, clock.now());
+  const inline = config.workers === 0 ? createLane(laneConfig(0)) : null;
+  const lanes = await Lanes.start(config.workers, config, clock);
   try {
-    return runPipeline(config, clock, { slab, counters, hashKey, firstLaneSlot, lane, sockets });
+    const listeners = await openListeners(config, house, clock);
+    try {
+      const ports = house.lanes.map((_, lane) => lanePort(house, lane, inline));
+      return run(config, clock, { house, laneConfig, ports, lanes, listeners });
+    } catch (error) {
+      await listeners.close();
+      throw error;
+    }
   } catch (error) {
-    await Promise.all(sockets.map((socket) => socket.close()));
+    await lanes.close();
     throw error;
   }
 }
 
 interface Parts {
-  readonly slab: Slab;
-  readonly counters: SharedArrayBuffer;
-  readonly hashKey: readonly [number, number];
-  readonly firstLaneSlot: number;
-  readonly lane: LanePort;
-  readonly sockets: readonly UdpSocket[];
+  readonly house: House;
+  readonly laneConfig: (lane: number) => LaneConfig;
+  readonly ports: ReturnType<typeof lanePort>[];
+  readonly lanes: Lanes;
+  readonly listeners: Listeners;
 }
 
 /** Joins the parts by the pipeline and starts receiving. */
-function runPipeline(config: ApplianceConfig, clock: Clock, parts: Parts): Appliance {
-  const { slab, counters, hashKey, firstLaneSlot, lane, sockets } = parts;
+function run(config: ApplianceConfig, clock: Clock, parts: Parts): Appliance {
+  const { house, laneConfig, ports, lanes, listeners } = parts;
+  const { slab, overflow } = house;
+  const counters = mainCounters(house);
+  const limiter = rateLimiter(config);
   const reader = new QueryReader(new DomainTable(config.domains));
-  const pipeline = new Pipeline({
+  const lanesSend = lanes.send(listeners.descriptors);
+  const collector = new Collector({
     slab,
-    counters: counterRow(counters, MAIN_ROW),
-    sockets,
-    socketUses: sockets.map(() => SOCKET_DNS),
-    lanes: [lane],
-    dispatcher: new Dispatcher(slab, 1, reader, nameHash(hashKey)),
-    clock,
-    slotsPerSocket: SLOTS_PER_SOCKET,
-    firstLaneSlot,
+    counters,
+    receivers: listeners.receivers,
+    lanes: ports,
+    slotsPerReceiver: SLOTS_PER_RECEIVER,
+    firstLaneSlot: house.firstLaneSlot,
+    limiter,
+    lanesSend,
   });
-  for (const socket of sockets) {
-    socket.start((slots, count) => pipeline.receive(socket, slots, count));
-  }
+  const pipeline = new Pipeline({
+    counters,
+    admission: new Admission(slab, overflow, counters, limiter),
+    dispatcher: new Dispatcher(slab, overflow, ports.length, reader, nameHash(house.hashKey)),
+    collector,
+    lanes: ports,
+    mostWaiting: ports.length === 1 ? Number.POSITIVE_INFINITY : MOST_WAITING,
+    clock,
+  });
+  lanes.serve({ ports, collector, laneConfig, counters });
+  listeners.start(
+    (receiver, slots, count) => pipeline.receive(receiver, SOCKET_DNS, slots, count),
+    {
+      onStarved: () => lanes.turnEnds(),
+      onTurnEnd: () => lanes.turnEnds(),
+      waitsWhenStarved: config.workers > 0,
+      restsAfterFew: lanesSend,
+    },
+  );
   const stopTicks = clock.every(TICK_MS, () => pipeline.tickInline());
+  let closing: Promise<void> | null = null;
+  const close = async () => {
+    stopTicks();
+    listeners.stop();
+    await lanes.close();
+    await listeners.close();
+  };
   return {
-    listening: sockets.map(describe),
-    counters: () => sumCounters(counters),
-    async close() {
-      stopTicks();
-      for (const socket of sockets) socket.stop();
-      pipeline.drainInline();
-      await Promise.all(sockets.map((socket) => socket.close()));
+    listening: listeners.listening,
+    workers: config.workers,
+    counters: () => sumCounters(house.counters),
+    laneCounters: () => ports.map((port) => namedCounters(port.counters)),
+    workerHealth: () => lanes.health(),
+    killLane: (lane) => lanes.kill(lane),
+    close: () => {
+      closing ??= close();
+      return closing;
     },
   };
 }
 
-/** What main and lanes share. */
-interface Shared {
-  readonly slab: Slab;
-  readonly counters: SharedArrayBuffer;
-  readonly hashKey: readonly [number, number];
-  readonly receivers: number;
-  /** Milliseconds since the epoch. */
-  readonly now: number;
-}
-
-function inlineLane(config: ApplianceConfig, shared: Shared): LanePort {
-  const { slab, hashKey } = shared;
-  const capacity = nextPowerOfTwo(slab.slotCount);
-  const requests = Ring.allocate(capacity);
-  const replies = Ring.allocate(capacity);
-  const stores = allocateStores(config.limit, hashKey);
-  adviseHugePages(config.udpBackend, [slab.buffer, ...storeBuffers(stores)]);
-  const inline = createLane({
-    lane: 0,
-    lanes: 1,
-    slab: slab.buffer,
-    requests: requests.buffer,
-    replies: replies.buffer,
-    counters: shared.counters,
-    counterRow: LANE_ROW,
-    firstOriginSlot: slab.slotCount - ORIGIN_SLOTS,
-    originSlots: ORIGIN_SLOTS,
-    receivers: shared.receivers,
+/** The configuration of each lane; a successor's differs in its seed. */
+function laneConfigs(
+  config: ApplianceConfig,
+  house: House,
+  nowMs: number,
+): (lane: number) => LaneConfig {
+  const secret = tokenSecret(config);
+  return (lane) => ({
+    ...laneMemoryConfig(house, lane),
     domains: config.domains,
     nameserver: config.nameserver,
-    zoneSerial: Math.floor(shared.now / 1000),
+    zoneSerial: Math.floor(nowMs / 1000),
     ttlSeconds: config.ttlSeconds,
-    stores,
-    hashKey,
-    tokenSecret: tokenSecret(config),
+    tokenSecret: secret,
+    bounds: laneBounds(config.limits, house.lanes.length),
+    cookieSecrets: config.cookieSecrets ?? {
+      active: deriveCookieSecret(secret),
+      previous: null,
+    },
+    nsid: config.nsid,
     seed: secretUint32(),
   });
-  return { requests, replies, inline };
 }
 
-/** The stores' memory, or an Error that says how much it would have been. */
-function allocateStores(limit: number, hashKey: readonly [number, number]): LaneStores {
-  try {
-    return allocateLaneStores(limit, hashKey);
-  } catch (error) {
-    const mebibytes = Math.ceil(laneStoreBytes(limit) / 2 ** 20);
-    const what = `--limit ${limit} reserves ${mebibytes} MiB of address space`;
-    throw new Error(`${what}, which this machine does not give; use a lower one`, { cause: error });
-  }
+function rateLimiter(config: ApplianceConfig): RateLimiter | null {
+  const { rateLimit, rateLimitExempt } = config.limits;
+  if (rateLimit === null) return null;
+  return new RateLimiter({
+    repliesPerSecond: rateLimit,
+    exempt: rateLimitExempt,
+    hashKey: [secretUint32(), secretUint32()],
+  });
 }
 
 /** A secret of any length in, 32 bytes out; and one MAC, so that a missing library shows now. */
@@ -187,13 +202,4 @@ function tokenSecret(config: ApplianceConfig): Uint8Array {
     throw new Error(`tokens need the package sodium-native, which does not load: ${reason}`);
   }
   return secret;
-}
-
-function describe(socket: UdpSocket): Listening {
-  const { address, port, backend, receiveBufferBytes } = socket;
-  return { address, port, backend, receiveBufferBytes };
-}
-
-function nextPowerOfTwo(least: number): number {
-  return 2 ** Math.ceil(Math.log2(least));
 }

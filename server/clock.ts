@@ -9,21 +9,36 @@ export interface Clock {
   every(periodMs: number, fn: () => void): () => void;
   /** Calls `fn` once after `delayMs`. */
   after(delayMs: number, fn: () => void): () => void;
+  /** Calls `fn` once in the next turn of the event loop, after what sockets have. */
+  soon(fn: () => void): void;
 }
 
 /**
  * The time of `wall`, except that it never goes back: when the wall clock is set back, time goes on
  * from where it was, at the pace of `monotonic`. Expiry, retries and versions then need not care.
  * Servers that share a token secret disagree on the epoch until the wall clock catches up, or the
- * one whose clock was ahead is started again.
+ * one whose clock was ahead is started again. It begins at `notBefore` when the wall is behind.
  */
-export function steadyTime(wall: () => number, monotonic: () => number): () => number {
-  let offset = Number.NEGATIVE_INFINITY;
+export function steadyTime(
+  wall: () => number,
+  monotonic: () => number,
+  notBefore = Number.NEGATIVE_INFINITY,
+): () => number {
+  let offset = notBefore - monotonic();
   return () => {
     const elapsed = monotonic();
     offset = Math.max(offset, wall() - elapsed);
     return Math.floor(elapsed + offset);
   };
+}
+
+/** The time for a thread of its own: that of the machine, from `notBefore` on. */
+export function threadTime(notBefore: number): () => number {
+  return steadyTime(
+    () => Date.now(),
+    () => performance.now(),
+    notBefore,
+  );
 }
 
 export const systemClock: Clock = {
@@ -39,5 +54,8 @@ export const systemClock: Clock = {
   after(delayMs, fn) {
     const timer = setTimeout(fn, delayMs);
     return () => clearTimeout(timer);
+  },
+  soon(fn) {
+    setImmediate(fn);
   },
 };

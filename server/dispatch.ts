@@ -9,26 +9,39 @@ import { HEADER_FLAGS } from '../codecs/dns/constants.ts';
 import { type QueryReader, questionKey } from '../codecs/dns/query.ts';
 import { readU16 } from '../codecs/dns/wire.ts';
 import type { HalfSipHash } from '../codecs/hash/halfsiphash.ts';
+import type { Overflow } from '../workers/overflow.ts';
 import {
   SLOT_BYTES,
   SLOT_HEADER_BYTES,
   SLOT_KEY_HASH,
   SLOT_LENGTH,
   SLOT_PORT,
+  SLOT_TRANSPORT,
   type Slab,
+  TRANSPORT_UDP,
 } from '../workers/slab.ts';
 
+/** 2^32 by the golden ratio: ports come in steps (even ones only, for instance) and must spread. */
+const SPREAD = 0x9e3779b1 | 0;
 /** QR in the first byte of the flags; admission has looked at the rest. */
 const RESPONSE_BIT = 0x80;
 
 export class Dispatcher {
   readonly #slab: Slab;
+  readonly #overflow: Overflow;
   readonly #lanes: number;
   readonly #reader: QueryReader;
   readonly #hash: HalfSipHash;
 
-  constructor(slab: Slab, lanes: number, reader: QueryReader, hash: HalfSipHash) {
+  constructor(
+    slab: Slab,
+    overflow: Overflow,
+    lanes: number,
+    reader: QueryReader,
+    hash: HalfSipHash,
+  ) {
     this.#slab = slab;
+    this.#overflow = overflow;
     this.#lanes = lanes;
     this.#reader = reader;
     this.#hash = hash;
@@ -42,17 +55,27 @@ export class Dispatcher {
     if (this.#lanes === 1) return 0;
     const slab = this.#slab;
     const base = slot * SLOT_BYTES;
-    const start = base + SLOT_HEADER_BYTES;
+    const isUdp = slab.bytes[base + SLOT_TRANSPORT] === TRANSPORT_UDP;
+    const bytes = isUdp ? slab.bytes : this.#overflow.bytes;
+    const start = isUdp ? base + SLOT_HEADER_BYTES : this.#overflow.start(slot);
     const length = slab.i32[(base + SLOT_LENGTH) >> 2];
     slab.i32[(base + SLOT_KEY_HASH) >> 2] = 0;
-    if ((slab.bytes[start + HEADER_FLAGS] & RESPONSE_BIT) !== 0) {
-      return readU16(slab.bytes, start) % this.#lanes;
+    if ((bytes[start + HEADER_FLAGS] & RESPONSE_BIT) !== 0) {
+      return readU16(bytes, start) % this.#lanes;
     }
-    const keyEnd = questionKey(this.#reader, slab.bytes, start, length);
-    if (keyEnd === 0) return slab.u16[(base + SLOT_PORT) >> 1] % this.#lanes;
+    const keyEnd = questionKey(this.#reader, bytes, start, length);
+    if (keyEnd === 0) {
+      return this.#share(Math.imul(slab.u16[(base + SLOT_PORT) >> 1], SPREAD) >>> 16);
+    }
     const hash = this.#hash.prefix(this.#reader.name.words, keyEnd);
     // 0 means keyless; one hash in 2^32 moves over.
     slab.i32[(base + SLOT_KEY_HASH) >> 2] = hash === 0 ? 1 : hash;
-    return ((hash >>> 16) * this.#lanes) >>> 16;
+    // The low half: a lane's tables are spread by the high one, and need all of it.
+    return this.#share(hash & 0xffff);
+  }
+
+  /** The lane whose equal share of the 16-bit numbers `part` is in. */
+  #share(part: number): number {
+    return (part * this.#lanes) >>> 16;
   }
 }

@@ -18,7 +18,7 @@ const SKIPPED_FOLDERS = new Set(['.git', 'node_modules', 'dist', 'build', 'prebu
 const FOLDERS = ['.ci', 'bench', 'codecs', 'deploy', 'server', 'test', 'workers'];
 
 /** Where a program starts: the library, the command, and every worker's own entry. */
-const ENTRIES = ['index.ts', 'server/cli/main.ts'];
+const ENTRIES = ['index.ts', 'server/cli/main.ts', 'server/lanes/lane-entry.ts'];
 
 const TEXT_FILE = /(\.(ts|mjs|js|c|h|sh|md|json|gyp|service|ya?ml)|\.ci\/\w+|LICENSE)$/;
 

@@ -2,7 +2,7 @@
  * Counters in shared memory: one row per thread, each row written by its thread alone, read by
  * anyone.
  *
- *   row 0 (main)  | received | originated | sent | ... |   32 float64 = 256 bytes, four cache lines
+ *   row 0 (main)  | received | originated | sent | ... |   64 float64, eight cache lines
  *   row 1 (lane)  | ...
  *
  * A float64 holds exact integers up to 2^53 and an aligned 8-byte store is never seen torn on the
@@ -24,6 +24,9 @@ export const COUNTERS = [
   'dropUnknownProtocol', // first bytes no protocol claims
   'dropUnsolicited', // a response nobody asked for
   'dropRingFull', // the lane's request ring was full
+  'dropRateLimited', // over the budget of its prefix, and nothing proved the source
+  'dropLaneDied', // in the hands of a lane that died
+  'dropConnectionGone', // the TCP connection closed before its answer
   'dropSendFull', // the socket's send buffer was full
   'dropSendError', // the kernel refused the datagram (unreachable, not permitted)
   // What the answers were; outside the balance.
@@ -42,6 +45,19 @@ export const COUNTERS = [
   'pushTimeouts',
   'dropPushFull', // pushes not made because the push table or its slots were full
   'announcesRejected', // announces the full store could not take
+  'announcesBounded', // announces beyond what one host, prefix or name may have
+  'subscribesBounded', // the same of subscriptions
+  'pushesBounded', // pushes not made: the announcer's prefix has caused enough of them
+  'limitedReplies', // answers cut to three times the question, the prefix's budget being used up
+  'truncatedReplies', // answers with a token at most, or TC: the prefix's replies are used up
+  'cookiesValid', // queries whose server cookie proved their source
+  'badCookies', // queries with a server cookie that is not ours
+  'tcpAccepted', // TCP connections taken
+  'tcpRefused', // TCP connections closed at once: too many, and all the others at work
+  'tcpTimeouts', // TCP connections closed at a deadline: idle, slow to ask or slow to read
+  'tcpEvicted', // idle or slow TCP connections closed to make room
+  'tcpMalformed', // TCP connections closed because of what they sent
+  'laneRestarts', // lanes that died and were replaced
   'kernelDropped', // datagrams the kernel dropped before we read them (receive buffer full)
 ] as const;
 
@@ -53,7 +69,7 @@ export const COUNTER = Object.fromEntries(COUNTERS.map((name, index) => [name, i
   number
 >;
 
-export const COUNTER_ROW_LENGTH = 32;
+export const COUNTER_ROW_LENGTH = 64;
 
 /** The names whose sum, beside `sent` and `absorbed`, balances `received` + `originated`. */
 export const DROP_COUNTERS = COUNTERS.slice(
@@ -61,7 +77,7 @@ export const DROP_COUNTERS = COUNTERS.slice(
   COUNTER.dropSendError + 1,
 ) as readonly CounterName[];
 
-/** The row of one thread: a view of 32 float64 into the shared buffer. */
+/** The row of one thread: a view of 64 float64 into the shared buffer. */
 export type CounterRow = Float64Array;
 
 /** Allocates zeroed rows for `threads` threads. */
@@ -74,13 +90,20 @@ export function counterRow(buffer: SharedArrayBuffer, index: number): CounterRow
   return new Float64Array(buffer, index * COUNTER_ROW_LENGTH * 8, COUNTER_ROW_LENGTH);
 }
 
+/** A row by name: a snapshot. */
+export function namedCounters(row: CounterRow): Record<CounterName, number> {
+  const named = {} as Record<CounterName, number>;
+  for (const name of COUNTERS) named[name] = row[COUNTER[name]];
+  return named;
+}
+
 /** Sums all rows by name: a snapshot for metrics and tests. */
 export function sumCounters(buffer: SharedArrayBuffer): Record<CounterName, number> {
-  const all = new Float64Array(buffer);
-  const sums = {} as Record<CounterName, number>;
-  for (const name of COUNTERS) sums[name] = 0;
-  for (let row = 0; row < all.length; row += COUNTER_ROW_LENGTH) {
-    for (const name of COUNTERS) sums[name] += all[row + COUNTER[name]] ?? 0;
+  const rows = buffer.byteLength / (COUNTER_ROW_LENGTH * Float64Array.BYTES_PER_ELEMENT);
+  const sums = namedCounters(new Float64Array(COUNTER_ROW_LENGTH));
+  for (let index = 0; index < rows; index++) {
+    const row = counterRow(buffer, index);
+    for (const name of COUNTERS) sums[name] += row[COUNTER[name]];
   }
   return sums;
 }

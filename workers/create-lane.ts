@@ -1,15 +1,20 @@
 /**
  * Puts a lane together from plain, cloneable configuration, so that the same call serves an inline
- * lane and one in a worker thread (where the configuration arrives as workerData).
+ * lane and one in a worker thread (where the configuration arrives by message).
  */
 import { DomainTable } from '../codecs/dns/domains.ts';
 import { QueryReader } from '../codecs/dns/query.ts';
 import { HalfSipHash } from '../codecs/hash/halfsiphash.ts';
+import { type BoundLimits, Bounds } from './bounds.ts';
+import { type CookieSecrets, Cookies } from './cookies.ts';
 import { counterRow } from './counters.ts';
 import { DiscoveryResponder } from './discovery.ts';
 import { Lane } from './lane.ts';
 import { OriginSlots } from './origin-slots.ts';
+import { Outbox, type Sender } from './outbox.ts';
+import { Overflow } from './overflow.ts';
 import { Paths } from './paths.ts';
+import { PushBudget } from './push-budget.ts';
 import { PushTable } from './push-table.ts';
 import { Pusher } from './pusher.ts';
 import { Ring } from './ring.ts';
@@ -24,6 +29,9 @@ export interface LaneConfig {
   readonly lane: number;
   readonly lanes: number;
   readonly slab: SharedArrayBuffer;
+  /** Where messages by TCP lie, and the slot its first block belongs to. */
+  readonly overflow: SharedArrayBuffer;
+  readonly firstOverflowSlot: number;
   readonly requests: SharedArrayBuffer;
   readonly replies: SharedArrayBuffer;
   readonly counters: SharedArrayBuffer;
@@ -40,10 +48,15 @@ export interface LaneConfig {
   readonly zoneSerial: number;
   readonly ttlSeconds: number;
   readonly stores: LaneStores;
+  /** How much of each store one prefix, and one name, may have of this lane (`laneBounds`). */
+  readonly bounds: BoundLimits;
   /** Key of the hash over names, the same in all threads. */
   readonly hashKey: readonly [number, number];
   /** 32 bytes. */
   readonly tokenSecret: Uint8Array;
+  readonly cookieSecrets: CookieSecrets;
+  /** What the server calls itself (RFC 5001); null: it does not tell. */
+  readonly nsid: Uint8Array | null;
   readonly seed: number;
 }
 
@@ -89,16 +102,20 @@ export function nameHash(key: readonly [number, number]): HalfSipHash {
   return new HalfSipHash(key[0], key[1]);
 }
 
-export function createLane(config: LaneConfig): Lane {
+/** `senders`: by receiver number, where the lane sends by itself (outbox.ts). */
+export function createLane(config: LaneConfig, senders: readonly (Sender | null)[] = []): Lane {
   const { seed } = config;
   const slab = new Slab(config.slab);
   const counters = counterRow(config.counters, config.counterRow);
   const replies = new Ring(config.replies);
+  const outbox = new Outbox(slab, replies, senders);
   const rng = new Rng(seed);
   const domains = new DomainTable(config.domains);
   const reader = new QueryReader(domains);
   const subscriptions = adoptStore(config.stores.subscriptions);
   const store = adoptStore(config.stores.records);
+  store.watch(new Bounds(store, config.bounds, rng, config.lanes));
+  subscriptions.watch(new Bounds(subscriptions, config.bounds, rng, config.lanes));
   const tokens = new Tokens(config.tokenSecret, seed);
   const pusher = new Pusher({
     slab,
@@ -108,13 +125,17 @@ export function createLane(config: LaneConfig): Lane {
     table: new PushTable(config.lane, config.lanes, rng),
     paths: new Paths(config.stores.paths, config.receivers),
     slots: new OriginSlots(slab, config.firstOriginSlot, config.originSlots),
-    replies,
+    outbox,
+    pushBudget: new PushBudget(rng, config.lanes),
     rng,
   });
   const discovery = new DiscoveryResponder({
     slab,
+    overflow: new Overflow(config.overflow, config.firstOverflowSlot),
     counters,
     reader,
+    cookies: new Cookies(config.cookieSecrets.active, config.cookieSecrets.previous),
+    nsid: config.nsid,
     hash: nameHash(config.hashKey),
     store,
     tokens,
@@ -127,7 +148,7 @@ export function createLane(config: LaneConfig): Lane {
     },
   });
   const requests = new Ring(config.requests);
-  return new Lane({ slab, requests, replies, counters, discovery, pusher });
+  return new Lane({ slab, requests, outbox, counters, discovery, pusher });
 }
 
 /** A store on memory that may have lost its writer in the middle of a change. */

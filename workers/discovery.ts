@@ -2,122 +2,133 @@
  * The DNS discovery responder: one query in, its answer in the same place. What the npm package
  * dns-discovery does as a server, with the rules of DNS around it.
  *
- *   read -> sample the peers to name -> act (announce, unannounce, subscribe) -> write
+ *   read -> prove the source -> sample the peers to name -> act -> write
+ *           source-proof.ts     peer-sample.ts              actions.ts
  *
- * The peers are sampled before the records are acted upon, as the original does: the answer to a
- * first announce does not name the announcer. The answer overwrites the records, so it is written
- * last.
+ * The proof comes first: an unproven source over its budget costs no more than the reading. The
+ * peers are sampled before the records are acted upon, as the original does: the answer to a first
+ * announce does not name the announcer. The answer overwrites the records, so it is written last.
  */
 import {
   CLASS,
   CLASSIC_UDP_BYTES,
+  CLIENT_COOKIE_BYTES,
+  HEADER_FLAGS,
   PEER4_BYTES,
   PEER6_BYTES,
-  PEERS4_PER_STRING,
   RCODE,
   TYPE,
 } from '../codecs/dns/constants.ts';
-import { DiscoveryTxt } from '../codecs/dns/discovery-txt.ts';
-import type { QueryReader } from '../codecs/dns/query.ts';
+import { BAD_COOKIE, type QueryReader } from '../codecs/dns/query.ts';
 import { errorHeader, ReplyWriter, udpReplyLimit } from '../codecs/dns/reply.ts';
-import { RESERVED_IDS, type ZoneOptions } from '../codecs/dns/zone.ts';
+import { RESERVED_IDS, ZONE_TTL_SECONDS, type ZoneOptions } from '../codecs/dns/zone.ts';
 import type { HalfSipHash } from '../codecs/hash/halfsiphash.ts';
+import { Actions } from './actions.ts';
+import { AddressSet } from './address-set.ts';
+import { headerBytes, unamplifiedBytes } from './amplification.ts';
+import type { Cookies } from './cookies.ts';
 import { COUNTER, type CounterRow } from './counters.ts';
-import { fillChange, type Key } from './key.ts';
-import { FRESH_SECONDS, PUSHES_PER_ANNOUNCE, type Pusher } from './pusher.ts';
+import type { Key } from './key.ts';
+import { Message } from './message.ts';
+import { MAX_MESSAGE_BYTES, type Overflow } from './overflow.ts';
+import {
+  CLASSIC_BOUNDS,
+  EDNS_BOUNDS,
+  PeerSample,
+  type SampleBounds,
+  TCP_BOUNDS,
+} from './peer-sample.ts';
+import type { Pusher } from './pusher.ts';
 import type { Rng } from './rng.ts';
 import {
+  BUDGET_SILENT,
+  BUDGET_TRUNCATED,
   SLOT_ADDRESS,
-  SLOT_BUDGET,
-  SLOT_BYTES,
-  SLOT_DATA_BYTES,
   SLOT_FAMILY,
-  SLOT_HEADER_BYTES,
+  SLOT_FREE,
   SLOT_KEY_HASH,
-  SLOT_LENGTH,
   SLOT_LOCAL,
   SLOT_PORT,
-  SLOT_TRANSPORT,
+  SLOT_PROVEN,
+  SLOT_STATE,
   type Slab,
-  TRANSPORT_UDP,
 } from './slab.ts';
-import { ADDED, Change, FULL, OP_PUT, OP_REMOVE, STALE } from './store/change.ts';
+import { SourceProof } from './source-proof.ts';
 import type { RecordStore } from './store/record-store.ts';
-import type { Tokens, Topic } from './tokens.ts';
+import type { Tokens } from './tokens.ts';
 
-/**
- * Peers of one family sampled for a lookup: three full `peers=` strings and a remainder fill 1232
- * bytes.
- */
-const MAX_PEERS4 = 124;
-/** Four full `peers6=` strings. */
-const MAX_PEERS6 = 40;
-/** What 512 bytes have room for: one full string and a bit. */
-const MAX_CLASSIC_PEERS6 = 14;
 /** The port behind the address in a peer's record. */
 const PORT_BYTES = 2;
-/** Peers named in an A, AAAA or SRV answer, as the original's. */
-const MAX_RECORD_PEERS = 10;
 /** A, AAAA and SRV records are not cached longer than this, however long peers live. */
 const MAX_WIRE_TTL_SECONDS = 60;
 /** A lookup's TXT holds a token that is the asker's alone: never cached. */
 const TXT_TTL_SECONDS = 0;
-/** The last second a record can expire at. */
-const LAST_SECOND = 0xffff_ffff;
 /** Rows looked at per tick by the expiry sweep: 10 million in 10 minutes at 4 ticks a second. */
 const SWEEP_ROWS = 4096;
 /** Of these, rows freed: about 1.4 ms of work; 10 million an hour need 700 a tick. */
 const SWEEP_FREED = 1024;
+/** QR in the first byte of the flags. */
+const RESPONSE_BIT = 0x80;
+const NO_PAIRS = new Int32Array(0);
+const NO_PEERS = new Uint8Array(0);
 
 export interface DiscoveryParts {
   readonly slab: Slab;
+  /** Where the messages by TCP lie. */
+  readonly overflow: Overflow;
   readonly counters: CounterRow;
   readonly reader: QueryReader;
   readonly hash: HalfSipHash;
   readonly store: RecordStore;
   readonly tokens: Tokens;
+  /** Null: COOKIE options are ignored. */
+  readonly cookies: Cookies | null;
   readonly pusher: Pusher;
   readonly rng: Rng;
   /** How long an announce lives; 0: for ever. */
   readonly ttlSeconds: number;
   readonly zone: ZoneOptions;
+  /** The server's name for itself (RFC 5001), at most MAX_NSID_BYTES; null: it does not tell. */
+  readonly nsid: Uint8Array | null;
 }
 
 export class DiscoveryResponder {
   readonly #parts: DiscoveryParts;
+  readonly #message: Message;
+  readonly #proof: SourceProof;
+  readonly #sample: PeerSample;
+  readonly #actions: Actions;
   readonly #reply: ReplyWriter;
-  readonly #txt = new DiscoveryTxt();
-  readonly #change = new Change();
+  readonly #named: AddressSet;
   readonly #key: Key;
-  readonly #records = new Int32Array(MAX_PEERS4);
-  readonly #pairs4 = new Int32Array(MAX_PEERS4 * 2);
-  readonly #peers4 = new Uint8Array(MAX_RECORD_PEERS * PEER4_BYTES);
-  readonly #peers6 = new Uint8Array(MAX_PEERS6 * PEER6_BYTES);
   readonly #wireTtl: number;
-  readonly #topic: Topic = { hash: 0, domainAndPort: 0, path: 0 };
-  /** The most bytes of the answer. */
-  #limit = 0;
-  /** Whether the answer may be longer than classic DNS allows. */
-  #isRoomy = false;
-  #count4 = 0;
-  #count6 = 0;
-  /** Pushes the datagram may still cause. */
-  #pushesLeft = 0;
-  #nowMs = 0;
   #nowSeconds = 0;
+  #isProven = false;
+  /** The most bytes of the answer, and the most peers it can name. */
+  #limit = 0;
+  #bounds: SampleBounds = CLASSIC_BOUNDS;
+  /** Whether it is the budget that sets the limit. */
+  #isLimited = false;
 
   constructor(parts: DiscoveryParts) {
+    const { overflow, reader, rng, slab } = parts;
     this.#parts = parts;
-    this.#reply = new ReplyWriter(parts.reader, parts.zone);
-    this.#key = { bytes: parts.reader.folded, end: 0, hash: 0, domain: 0 };
+    this.#message = new Message(slab, overflow);
+    this.#proof = new SourceProof(parts);
+    this.#sample = new PeerSample(parts.store, rng);
+    this.#reply = new ReplyWriter(reader, parts.zone);
+    this.#named = new AddressSet(rng);
+    this.#key = { bytes: reader.folded, end: 0, hash: 0, domain: 0 };
     this.#wireTtl = Math.min(parts.ttlSeconds, MAX_WIRE_TTL_SECONDS);
+    this.#actions = new Actions({ ...parts, proof: this.#proof, wireTtlSeconds: this.#wireTtl });
   }
 
-  /** Sets the time for the datagrams to come, never less than before; once per batch. */
+  /** Sets the time for the messages to come, never less than before; once per batch. */
   setTime(nowMs: number): void {
-    this.#nowMs = nowMs;
     this.#nowSeconds = Math.floor(nowMs / 1000);
+    this.#actions.setTime(nowMs);
     this.#parts.tokens.setTime(nowMs);
+    this.#parts.cookies?.setTime(this.#nowSeconds);
   }
 
   /** Frees some of what has expired by `nowMs`. */
@@ -125,78 +136,163 @@ export class DiscoveryResponder {
     this.#parts.store.sweep(Math.floor(nowMs / 1000), SWEEP_ROWS, SWEEP_FREED);
   }
 
-  /** Answers the message in `slot` in place; returns the answer's length, 0 for none. */
+  /**
+   * Answers the message in `slot` in place; returns the answer's length, 0 for none. Notes in the
+   * slot's state whether the source is proven.
+   */
   answer(slot: number): number {
-    const { slab, counters, pusher, reader } = this.#parts;
-    const base = slot * SLOT_BYTES;
-    const start = base + SLOT_HEADER_BYTES;
-    const length = slab.i32[(base + SLOT_LENGTH) >> 2];
-    if ((slab.bytes[start + 2] & 0x80) !== 0) {
-      counters[pusher.acknowledge(slot) ? COUNTER.absorbed : COUNTER.dropUnsolicited]++;
-      return 0;
-    }
-    if (reader.read(slab.bytes, start, length) !== RCODE.NOERROR) {
+    const { slab, counters, reader } = this.#parts;
+    const message = this.#message;
+    message.locate(slot);
+    const { base, bytes, start } = message;
+    slab.bytes[base + SLOT_STATE] = message.isTcp ? SLOT_PROVEN : SLOT_FREE;
+    if ((bytes[start + HEADER_FLAGS] & RESPONSE_BIT) !== 0) return this.#takeResponse();
+    if (reader.read(bytes, start, message.length) !== RCODE.NOERROR) {
       counters[COUNTER.formatErrors]++;
-      return errorHeader(slab.bytes, start, RCODE.FORMERR);
+      if (!message.isTcp && message.budget === BUDGET_SILENT) return this.#silence();
+      return errorHeader(bytes, start, RCODE.FORMERR);
     }
-    this.#setLimit(base);
-    return this.#answerQuery(slot, base, start);
+    this.#isProven = this.#proof.prove(message);
+    if (this.#isProven) slab.bytes[base + SLOT_STATE] = SLOT_PROVEN;
+    else if (message.budget === BUDGET_SILENT) return this.#silence();
+    this.#setLimit();
+    if (reader.hasOpt) this.#addOptions();
+    return this.#answerQuery();
   }
 
-  #answerQuery(slot: number, base: number, start: number): number {
-    const { slab, counters, hash, reader } = this.#parts;
-    if (reader.ednsVersion > 0) return this.#finish(start, RCODE.BADVERS, false);
+  /** An acknowledgement of a push; those come by UDP. */
+  #takeResponse(): number {
+    const { counters, pusher } = this.#parts;
+    const { isTcp, slot } = this.#message;
+    const isAwaited = !isTcp && pusher.acknowledge(slot);
+    counters[isAwaited ? COUNTER.absorbed : COUNTER.dropUnsolicited]++;
+    return 0;
+  }
+
+  #silence(): number {
+    this.#parts.counters[COUNTER.dropRateLimited]++;
+    return 0;
+  }
+
+  /** By TCP all that a message holds, by UDP what EDNS allows, to the unproven what is budgeted. */
+  #setLimit(): void {
+    const { isTcp, budget } = this.#message;
+    const most = isTcp ? MAX_MESSAGE_BYTES : udpReplyLimit(this.#parts.reader);
+    this.#isLimited = !this.#isProven && budget > 0 && budget < most;
+    this.#limit = this.#isLimited ? budget : most;
+    if (this.#isTruncated()) this.#limit = Math.min(most, this.#unamplified());
+    if (isTcp) this.#bounds = TCP_BOUNDS;
+    else this.#bounds = this.#limit > CLASSIC_UDP_BYTES ? EDNS_BOUNDS : CLASSIC_BOUNDS;
+  }
+
+  /** Whether the source has to prove itself before it gets more than a token. */
+  #isTruncated(): boolean {
+    return !this.#isProven && this.#message.budget === BUDGET_TRUNCATED;
+  }
+
+  #unamplified(): number {
+    const { base, length } = this.#message;
+    return unamplifiedBytes(length, headerBytes(this.#parts.slab.bytes[base + SLOT_FAMILY]));
+  }
+
+  /** A cookie for a cookie; an NSID only within the budget, for it can be longer than the query. */
+  #addOptions(): void {
+    const { cookies, nsid, reader } = this.#parts;
+    const { options } = this.#reply;
+    options.clear();
+    if (reader.cookieLength > 0) cookies?.write(options.bytes, options.addCookie());
+    if (reader.wantsNsid && nsid !== null && !this.#isTruncated()) options.addNsid(nsid);
+  }
+
+  #answerQuery(): number {
+    const { counters, reader } = this.#parts;
+    if (reader.ednsVersion > 0) return this.#error(RCODE.BADVERS);
+    if (reader.hasOpt && reader.cookieLength === BAD_COOKIE) {
+      counters[COUNTER.formatErrors]++;
+      return this.#error(RCODE.FORMERR);
+    }
+    if (reader.isNameless) return this.#answerCookie();
     const isInternet = reader.qclass === CLASS.IN || reader.qclass === CLASS.ANY;
     if (reader.domain < 0 || (reader.qdcount === 1 && !isInternet)) {
       counters[COUNTER.refused]++;
-      return this.#finish(start, RCODE.REFUSED, false);
+      return this.#error(RCODE.REFUSED);
     }
-    if (reader.isApex) return this.#answerApex(base, start);
-    if (isReserved(reader)) return this.#answerReserved(base, start);
+    if (this.#isTruncated()) return this.#truncate();
+    if (reader.isApex) return this.#answerApex();
+    if (isReserved(reader)) return this.#answerReserved();
+    return this.#answerName();
+  }
+
+  /**
+   * A cookie without a question, from a client that wants one or asks whether its own is still good
+   * (RFC 7873 5.4). The answer is hardly longer than that: any budget but none has room for it.
+   */
+  #answerCookie(): number {
+    const { cookies, counters, reader } = this.#parts;
+    if (cookies === null) {
+      counters[COUNTER.formatErrors]++;
+      return this.#error(RCODE.FORMERR);
+    }
+    counters[COUNTER.plainQueries]++;
+    const isGood = reader.cookieLength === CLIENT_COOKIE_BYTES || this.#proof.hasCookie;
+    return this.#error(isGood ? RCODE.NOERROR : RCODE.BADCOOKIE);
+  }
+
+  /** A name that peers announce under. */
+  #answerName(): number {
+    const { slab, hash, reader } = this.#parts;
+    const message = this.#message;
     const key = this.#key;
     key.end = reader.keyEnd;
     key.domain = reader.domain;
     // A dispatcher of several lanes has hashed the key already.
-    key.hash = slab.i32[(base + SLOT_KEY_HASH) >> 2];
+    key.hash = slab.i32[(message.base + SLOT_KEY_HASH) >> 2];
     if (key.hash === 0) key.hash = hash.prefix(reader.name.words, reader.keyEnd);
-    this.#sample();
-    if (reader.qtype === TYPE.TXT || reader.txtCount > 0) {
-      this.#parts.tokens.load(slab.i32, (base + SLOT_ADDRESS) >> 2);
-    }
-    if (reader.txtCount > 0) this.#act(slot);
-    this.#begin(start);
+    this.#sample.take(reader, key, this.#bounds, this.#nowSeconds);
+    if (reader.txtCount > 0) this.#actions.act(message, key);
+    this.#begin();
     if (reader.qdcount === 1) this.#writePeers();
-    return this.#reply.finish(RCODE.NOERROR, reader.qdcount === 1);
+    return this.#finish();
   }
 
   /** The domain itself: probes, SOA and NS. */
-  #answerApex(base: number, start: number): number {
-    const { slab, counters, reader, tokens } = this.#parts;
-    this.#begin(start);
+  #answerApex(): number {
+    const { counters, reader } = this.#parts;
+    this.#begin();
     const reply = this.#reply;
     if (reader.qtype === TYPE.TXT) {
       counters[COUNTER.probes]++;
-      tokens.load(slab.i32, (base + SLOT_ADDRESS) >> 2);
-      const port = slab.u16[(base + SLOT_PORT) >> 1];
-      reply.txtProbe(TXT_TTL_SECONDS, tokens.text, 0, slab.bytes, base + SLOT_ADDRESS, port);
+      this.#writeProbe();
     } else {
       counters[COUNTER.plainQueries]++;
       if (reader.qtype === TYPE.SOA) reply.soaAnswer();
       else if (reader.qtype === TYPE.NS) reply.nsAnswer();
+      else if (reader.qtype === TYPE.ANY) reply.hinfo(ZONE_TTL_SECONDS);
       else reply.soaAuthority();
     }
-    return reply.finish(RCODE.NOERROR, reader.qdcount === 1);
+    return this.#finish();
+  }
+
+  /** The asker's token, address and port; false when there is no room for them. */
+  #writeProbe(): boolean {
+    const { slab, tokens } = this.#parts;
+    const { base } = this.#message;
+    this.#proof.loadToken(this.#message);
+    const port = slab.u16[(base + SLOT_PORT) >> 1];
+    const at = base + SLOT_ADDRESS;
+    return this.#reply.txtProbe(TXT_TTL_SECONDS, tokens.text, 0, slab.bytes, at, port);
   }
 
   /**
    * A name that the apex records point at: nobody may announce under it, or the zone would be his.
    * Its address is the one the query came to.
    */
-  #answerReserved(base: number, start: number): number {
+  #answerReserved(): number {
     const { counters, reader, slab } = this.#parts;
+    const { base } = this.#message;
     const reply = this.#reply;
     counters[COUNTER.plainQueries]++;
-    this.#begin(start);
+    this.#begin();
     const local = base + SLOT_LOCAL;
     const isKnown = slab.i32[(local >> 2) + 3] !== 0;
     const isIpv6 = slab.bytes[base + SLOT_FAMILY] === 6;
@@ -204,140 +300,21 @@ export class DiscoveryResponder {
       reply.a(MAX_WIRE_TTL_SECONDS, slab.bytes, local + 12);
     } else if (isKnown && reader.qtype === TYPE.AAAA && isIpv6) {
       reply.aaaa(MAX_WIRE_TTL_SECONDS, slab.bytes, local);
+    } else if (reader.qtype === TYPE.ANY) {
+      reply.hinfo(ZONE_TTL_SECONDS);
     }
     if (reply.answers === 0) reply.soaAuthority();
-    return reply.finish(RCODE.NOERROR, reader.qdcount === 1);
-  }
-
-  /** Copies the peers that the answer will name out of the store. */
-  #sample(): void {
-    const { reader, store } = this.#parts;
-    const { qtype } = reader;
-    this.#count4 = 0;
-    this.#count6 = 0;
-    if (reader.qdcount === 0) return;
-    const isTxt = qtype === TYPE.TXT;
-    const isSrv = qtype === TYPE.SRV;
-    let name = this.#find();
-    if (name < 0) return;
-    store.touch(name);
-    if (isTxt) this.#count4 = this.#sample4(name);
-    else if (isSrv || qtype === TYPE.A) {
-      this.#count4 = this.#sampleFamily(name, 4, MAX_RECORD_PEERS, this.#peers4);
-    }
-    // Nothing of IPv4: what there was may have been expired, and the name gone with it.
-    if (this.#count4 === 0) name = this.#find();
-    if (name < 0 || store.liveCount(name) === this.#count4) return;
-    if (isTxt)
-      this.#count6 = this.#sampleFamily(
-        name,
-        6,
-        this.#isRoomy ? MAX_PEERS6 : MAX_CLASSIC_PEERS6,
-        this.#peers6,
-      );
-    else if (isSrv || qtype === TYPE.AAAA) {
-      this.#count6 = this.#sampleFamily(name, 6, MAX_RECORD_PEERS, this.#peers6);
-    }
-  }
-
-  /** The name of the query's key in the store, or -1. */
-  #find(): number {
-    const key = this.#key;
-    return this.#parts.store.find(key.bytes, 0, key.end, key.hash, key.domain);
-  }
-
-  /** IPv4 peers for a TXT answer; without EDNS it holds no more than one full string. */
-  #sample4(name: number): number {
-    const { rng, store } = this.#parts;
-    const most = this.#isRoomy ? MAX_PEERS4 : PEERS4_PER_STRING;
-    const count = store.sample(name, 4, most, this.#nowSeconds, rng, this.#records);
-    store.copyPairs(this.#records, count, this.#pairs4);
-    return count;
-  }
-
-  #sampleFamily(name: number, family: 4 | 6, max: number, out: Uint8Array): number {
-    const { store, rng } = this.#parts;
-    const count = store.sample(name, family, max, this.#nowSeconds, rng, this.#records);
-    store.copyPeers(this.#records, count, out, 0);
-    return count;
-  }
-
-  /** Acts on the query's TXT records, each in its order: needs a valid token. */
-  #act(slot: number): void {
-    const { slab, counters, reader, tokens } = this.#parts;
-    const txt = this.#txt;
-    this.#pushesLeft = PUSHES_PER_ANNOUNCE;
-    for (let i = 0; i < reader.txtCount; i++) {
-      txt.read(slab.bytes, reader.txtStart[i], reader.txtEnd[i]);
-      if (txt.tokenLength < 0) continue;
-      if (!tokens.verify(slab.view, txt.tokenStart, txt.tokenLength)) {
-        counters[COUNTER.badTokens]++;
-        continue;
-      }
-      if (txt.announce >= 0) this.#announce(slot, txt.announce);
-      if (txt.unannounce >= 0) this.#unannounce(slot, txt.unannounce);
-      if (txt.subscribe) this.#subscribe(slot);
-      else this.#unsubscribe(slot);
-    }
-  }
-
-  /** Renews in the store only what is not fresh (see FRESH_SECONDS in pusher.ts). */
-  #subscribe(slot: number): void {
-    const { counters, pusher, slab, tokens } = this.#parts;
-    const key = this.#key;
-    const topic = this.#topic;
-    counters[COUNTER.subscribes]++;
-    topic.hash = key.hash;
-    topic.domainAndPort = (key.domain << 16) | slab.u16[(slot * SLOT_BYTES + SLOT_PORT) >> 1];
-    topic.path = pusher.pathOf(slot);
-    if (tokens.isSubscribed(topic, this.#nowSeconds, FRESH_SECONDS)) return;
-    const isStored = pusher.subscribe(key, slot, topic.path, this.#nowSeconds);
-    if (isStored) tokens.subscribed(topic, this.#nowSeconds);
-  }
-
-  #unsubscribe(slot: number): void {
-    this.#parts.pusher.unsubscribe(this.#key, slot, this.#nowSeconds);
-    this.#parts.tokens.unsubscribed();
-  }
-
-  #announce(slot: number, port: number): void {
-    const { counters, store, pusher, ttlSeconds } = this.#parts;
-    const change = this.#changeOf(OP_PUT, slot, port);
-    // From the next full second on: never less than the ttl.
-    const expiresAt = Math.min(this.#nowSeconds + 1 + ttlSeconds, LAST_SECOND);
-    change.expiresAt = ttlSeconds === 0 ? 0 : expiresAt;
-    const result = store.apply(change);
-    counters[COUNTER.announces]++;
-    if (result === FULL || result === STALE) counters[COUNTER.announcesRejected]++;
-    if (result !== ADDED) return;
-    const most = this.#pushesLeft;
-    const told = pusher.notify(this.#key, slot, change.port, this.#wireTtl, this.#nowMs, most);
-    this.#pushesLeft -= told;
-  }
-
-  #unannounce(slot: number, port: number): void {
-    this.#parts.store.apply(this.#changeOf(OP_REMOVE, slot, port));
-    this.#parts.counters[COUNTER.unannounces]++;
-  }
-
-  /**
-   * Makes the change about the asker, under the query's key; port 0 is the datagram's source port.
-   */
-  #changeOf(op: number, slot: number, port: number): Change {
-    const change = this.#change;
-    fillChange(change, op, this.#key, this.#parts.slab, slot, this.#nowSeconds);
-    if (port !== 0) change.port = port;
-    return change;
+    return this.#finish();
   }
 
   #writePeers(): void {
-    const { counters, reader } = this.#parts;
+    const { counters, reader, tokens } = this.#parts;
     const reply = this.#reply;
     if (reader.qtype === TYPE.TXT) {
+      const { pairs4, count4, peers6, count6 } = this.#sample;
       counters[reader.txtCount > 0 ? COUNTER.lookups : COUNTER.plainQueries]++;
-      const { text } = this.#parts.tokens;
-      const ttl = TXT_TTL_SECONDS;
-      reply.txtPeers(ttl, text, 0, this.#pairs4, this.#count4, this.#peers6, this.#count6);
+      this.#proof.loadToken(this.#message);
+      reply.txtPeers(TXT_TTL_SECONDS, tokens.text, 0, pairs4, count4, peers6, count6);
       return;
     }
     counters[COUNTER.plainQueries]++;
@@ -345,19 +322,22 @@ export class DiscoveryResponder {
     if (reply.answers === 0) reply.soaAuthority();
   }
 
-  /** A, AAAA and SRV; any other type has no data. */
+  /** A, AAAA and SRV; any other type has no data, and ANY but a word on itself. */
   #writeRecords(qtype: number): void {
+    const { peers4, count4, peers6, count6 } = this.#sample;
     if (qtype === TYPE.SRV) this.#writeServices();
-    else if (qtype === TYPE.A) this.#writeAddresses(this.#peers4, this.#count4, PEER4_BYTES);
-    else if (qtype === TYPE.AAAA) this.#writeAddresses(this.#peers6, this.#count6, PEER6_BYTES);
+    else if (qtype === TYPE.A) this.#writeAddresses(peers4, count4, PEER4_BYTES);
+    else if (qtype === TYPE.AAAA) this.#writeAddresses(peers6, count6, PEER6_BYTES);
+    else if (qtype === TYPE.ANY) this.#reply.hinfo(ZONE_TTL_SECONDS);
   }
 
-  /** Several ports of one host are one address: an RRset has no duplicates (RFC 2181 section 5). */
+  /** Several ports of one host are one address. */
   #writeAddresses(peers: Uint8Array, count: number, peerBytes: number): void {
     const reply = this.#reply;
+    this.#named.clear();
     for (let i = 0; i < count; i++) {
       const at = i * peerBytes;
-      if (isRepeated(peers, at, peerBytes)) continue;
+      if (!this.#named.add(peers, at, peerBytes - PORT_BYTES)) continue;
       if (peerBytes === PEER4_BYTES) reply.a(this.#wireTtl, peers, at);
       else reply.aaaa(this.#wireTtl, peers, at);
     }
@@ -366,27 +346,55 @@ export class DiscoveryResponder {
   #writeServices(): void {
     const reply = this.#reply;
     const ttl = this.#wireTtl;
-    for (let i = 0; i < this.#count4; i++) reply.srv4(ttl, this.#peers4, i * PEER4_BYTES);
-    const room = Math.min(this.#count6, MAX_RECORD_PEERS - this.#count4);
-    for (let i = 0; i < room; i++) reply.srv6(ttl, this.#peers6, i * PEER6_BYTES);
+    const { peers4, count4, peers6, count6 } = this.#sample;
+    for (let i = 0; i < count4; i++) reply.srv4(ttl, peers4, i * PEER4_BYTES);
+    for (let i = 0; i < count6; i++) reply.srv6(ttl, peers6, i * PEER6_BYTES);
   }
 
-  #setLimit(base: number): void {
-    const { slab, reader } = this.#parts;
-    const budget = Math.min(slab.i32[(base + SLOT_BUDGET) >> 2], SLOT_DATA_BYTES);
-    const isUdp = slab.bytes[base + SLOT_TRANSPORT] === TRANSPORT_UDP;
-    this.#limit = isUdp ? Math.min(budget, udpReplyLimit(reader)) : budget;
-    this.#isRoomy = this.#limit > CLASSIC_UDP_BYTES;
+  #begin(): void {
+    const { bytes, start } = this.#message;
+    this.#reply.begin(bytes, start, this.#parts.reader, this.#limit);
   }
 
-  #begin(start: number): void {
-    this.#reply.begin(this.#parts.slab.bytes, start, this.#parts.reader, this.#limit);
+  #finish(): number {
+    const length = this.#reply.finish(RCODE.NOERROR, this.#parts.reader.qdcount === 1);
+    if (this.#isLimited && this.#reply.isShort) this.#parts.counters[COUNTER.limitedReplies]++;
+    // A budget below a header.
+    return length === 0 ? this.#silence() : length;
   }
 
   /** An answer without records. */
-  #finish(start: number, rcode: number, aa: boolean): number {
-    this.#begin(start);
-    return this.#reply.finish(rcode, aa);
+  #error(rcode: number): number {
+    this.#begin();
+    const length = this.#reply.finish(rcode, false);
+    return length === 0 ? this.#silence() : length;
+  }
+
+  /**
+   * To a source that is to prove itself first: ask again over TCP, or, when it speaks of cookies,
+   * with the one that is in this answer (BADCOOKIE, RFC 7873 5.2.3), which is cheaper. Old clients
+   * know neither and take an answer without records for a success, with which they have no token:
+   * theirs is in the answer to a TXT question, for their next query to be proven by.
+   */
+  #truncate(): number {
+    const { cookies, counters, reader } = this.#parts;
+    counters[COUNTER.truncatedReplies]++;
+    if (reader.hasOpt && reader.cookieLength > 0 && cookies !== null) {
+      return this.#error(RCODE.BADCOOKIE);
+    }
+    this.#begin();
+    if (!this.#writeTokenOnly()) this.#reply.truncate();
+    return this.#reply.finish(RCODE.NOERROR, reader.qdcount === 1);
+  }
+
+  /** To a TXT question; true when that is the whole answer: a probe's. */
+  #writeTokenOnly(): boolean {
+    const { reader, tokens } = this.#parts;
+    if (reader.qtype !== TYPE.TXT || isReserved(reader)) return false;
+    if (reader.isApex) return this.#writeProbe();
+    this.#proof.loadToken(this.#message);
+    this.#reply.txtPeers(TXT_TTL_SECONDS, tokens.text, 0, NO_PAIRS, 0, NO_PEERS, 0);
+    return false;
   }
 }
 
@@ -398,17 +406,6 @@ function isReserved(reader: QueryReader): boolean {
     let at = 0;
     while (at < id.length && reader.folded[at] === id[at]) at++;
     if (at === id.length) return true;
-  }
-  return false;
-}
-
-/** Whether the address of the peer at peers[at] is that of one before it. */
-function isRepeated(peers: Uint8Array, at: number, peerBytes: number): boolean {
-  const addressBytes = peerBytes - PORT_BYTES;
-  for (let other = 0; other < at; other += peerBytes) {
-    let i = 0;
-    while (i < addressBytes && peers[other + i] === peers[at + i]) i++;
-    if (i === addressBytes) return true;
   }
   return false;
 }

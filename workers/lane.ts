@@ -4,10 +4,12 @@
  *   request ring --drain--> answer (in the slot) --publish--> reply ring
  *
  * It runs inline on the main thread or in a worker thread: the same code either way. It alone
- * writes its stores. Time is handed in, randomness is seeded, there is no I/O.
+ * writes its stores. Time is handed in, randomness is seeded; whether its answers are sent by main
+ * or from here is the outbox's matter (outbox.ts).
  */
 import { COUNTER, type CounterRow } from './counters.ts';
 import type { DiscoveryResponder } from './discovery.ts';
+import type { Outbox } from './outbox.ts';
 import { PROTOCOL_DNS } from './protocols.ts';
 import type { Pusher } from './pusher.ts';
 import type { Ring } from './ring.ts';
@@ -15,11 +17,13 @@ import { SLOT_BYTES, SLOT_LENGTH, SLOT_PROTOCOL, type Slab } from './slab.ts';
 
 /** Slots taken from the request ring at a time: the same as a receive batch. */
 const DRAIN_BATCH = 64;
+/** Batches per `drain`, so that under load the time moves on and the ticks get their turn. */
+const DRAIN_ROUNDS = 8;
 
 export interface LaneParts {
   readonly slab: Slab;
   readonly requests: Ring;
-  readonly replies: Ring;
+  readonly outbox: Outbox;
   readonly counters: CounterRow;
   readonly discovery: DiscoveryResponder;
   readonly pusher: Pusher;
@@ -28,29 +32,40 @@ export interface LaneParts {
 export class Lane {
   readonly #parts: LaneParts;
   readonly #batch = new Int32Array(DRAIN_BATCH);
+  #wantsMain = false;
 
   constructor(parts: LaneParts) {
     this.#parts = parts;
   }
 
-  /** Answers everything on the request ring; returns how many datagrams that were. */
+  /** Answers what is on the request ring, eight batches at most; returns how many datagrams. */
   drain(nowMs: number): number {
-    const { requests, replies, discovery } = this.#parts;
+    const { requests, outbox, discovery } = this.#parts;
     let total = 0;
     discovery.setTime(nowMs);
-    for (;;) {
+    for (let round = 0; round < DRAIN_ROUNDS; round++) {
       const count = requests.pop(this.#batch, DRAIN_BATCH);
       if (count === 0) return total;
       for (let i = 0; i < count; i++) this.#answer(this.#batch[i]);
-      replies.push(this.#batch, 0, count);
+      if (outbox.publish(this.#batch, count)) this.#wantsMain = true;
+      if (outbox.flush()) this.#wantsMain = true;
       total += count;
     }
+    return total;
   }
 
   /** Does what is due by `nowMs`: push retries, expiry. Call a few times a second. */
   tick(nowMs: number): void {
     this.#parts.discovery.tick(nowMs);
     this.#parts.pusher.tick(nowMs);
+    if (this.#parts.outbox.flush()) this.#wantsMain = true;
+  }
+
+  /** Whether main has something to do since this was last asked, beside taking slots back. */
+  takeWantsMain(): boolean {
+    const wants = this.#wantsMain;
+    this.#wantsMain = false;
+    return wants;
   }
 
   /** Turns the slot's datagram into its answer; a length of 0 means that nothing is sent. */

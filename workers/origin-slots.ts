@@ -1,6 +1,7 @@
 /**
  * The slots a lane sends from on its own account. The lane takes a free one and marks it busy; the
- * main thread marks it free when the kernel has the datagram. The state byte in the slot's header
+ * main thread, or the lane itself where it sends, marks it free when the kernel has the datagram;
+ * of a lane that died main frees them all. The state byte in the slot's header
  * is the whole protocol, so either side may be slow: with no free slot there is simply no push yet.
  */
 import { SLOT_BUSY, SLOT_BYTES, SLOT_FREE, SLOT_STATE, type Slab } from './slab.ts';

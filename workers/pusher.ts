@@ -4,7 +4,7 @@
  * workers/push-table.ts).
  *
  *   subscribe -> subscription store (a record per subscriber; `origin` holds its path)
- *   notify    -> push table row per subscriber -> origin slot -> reply ring
+ *   notify    -> push table row per subscriber -> origin slot -> outbox
  *   tick      -> rows that are due: another try, or given up
  */
 import type { DomainTable } from '../codecs/dns/domains.ts';
@@ -13,9 +13,10 @@ import { readU16 } from '../codecs/dns/wire.ts';
 import { COUNTER, type CounterRow } from './counters.ts';
 import { fillChange, type Key } from './key.ts';
 import type { OriginSlots } from './origin-slots.ts';
+import type { Outbox } from './outbox.ts';
 import type { Paths } from './paths.ts';
+import type { PushBudget } from './push-budget.ts';
 import { PUSH_CAPACITY, type PushTable } from './push-table.ts';
-import type { Ring } from './ring.ts';
 import type { Rng } from './rng.ts';
 import {
   SLOT_ADDRESS,
@@ -35,7 +36,7 @@ import {
   type Slab,
   TRANSPORT_UDP,
 } from './slab.ts';
-import { ADDED, Change, OP_PUT, OP_REMOVE, REFRESHED } from './store/change.ts';
+import { ADDED, BOUNDED, Change, OP_PUT, OP_REMOVE, REFRESHED } from './store/change.ts';
 import type { RecordStore } from './store/record-store.ts';
 
 /** Subscribers told of one new announce, as in the original. */
@@ -58,7 +59,8 @@ export interface PusherParts {
   readonly table: PushTable;
   readonly paths: Paths;
   readonly slots: OriginSlots;
-  readonly replies: Ring;
+  readonly outbox: Outbox;
+  readonly pushBudget: PushBudget;
   readonly rng: Rng;
 }
 
@@ -66,7 +68,6 @@ export class Pusher {
   readonly #parts: PusherParts;
   readonly #change = new Change();
   readonly #subscribers = new Int32Array(PUSHES_PER_ANNOUNCE);
-  readonly #one = new Int32Array(1);
   /** Where the next tick begins. */
   #hand = 0;
 
@@ -86,6 +87,7 @@ export class Pusher {
     change.origin = path;
     change.expiresAt = nowSeconds + 1 + FRESH_SECONDS + SUBSCRIPTION_TTL_SECONDS;
     const result = this.#parts.subscriptions.apply(change);
+    if (result === BOUNDED) this.#parts.counters[COUNTER.subscribesBounded]++;
     return result === ADDED || result === REFRESHED;
   }
 
@@ -103,18 +105,24 @@ export class Pusher {
    * Returns how many.
    */
   notify(key: Key, slot: number, port: number, ttl: number, nowMs: number, most: number): number {
-    const { subscriptions, rng, table, counters } = this.#parts;
+    const { subscriptions, rng, table, counters, pushBudget, slab } = this.#parts;
     const name = subscriptions.find(key.bytes, 0, key.end, key.hash, key.domain);
     if (name < 0 || most === 0) return 0;
     const now = Math.floor(nowMs / 1000);
     const subscribers = this.#subscribers;
-    const count = subscriptions.sample(name, 0, most, now, rng, subscribers);
+    const wanted = Math.min(most, subscriptions.liveCount(name));
+    // What there is no row for is neither sampled nor charged.
+    const rows = PUSH_CAPACITY - table.size;
+    if (rows < wanted) counters[COUNTER.dropPushFull] += wanted - rows;
+    const possible = Math.min(wanted, rows);
+    const allowed = Math.min(possible, pushBudget.allowance(slab, slot, nowMs));
+    counters[COUNTER.pushesBounded] += possible - allowed;
+    if (allowed === 0) return 0;
+    const count = subscriptions.sample(name, 0, allowed, now, rng, subscribers);
+    pushBudget.spend(count);
     for (let i = 0; i < count; i++) {
       const row = table.add(nowMs);
-      if (row < 0) {
-        counters[COUNTER.dropPushFull] += count - i;
-        return i;
-      }
+      if (row < 0) return i;
       if (!this.#fillImage(row, key, subscribers[i], slot, port, ttl)) {
         table.remove(row);
         return i;
@@ -167,16 +175,15 @@ export class Pusher {
   }
 
   /**
-   * Puts a try of the row on the reply ring. With no slot free the row stays due for the next tick.
+   * Sends a try of the row. With no slot free the row stays due for the next tick.
    */
   #send(row: number, nowMs: number): boolean {
-    const { slab, slots, table, replies, counters } = this.#parts;
+    const { slab, slots, table, outbox, counters } = this.#parts;
     const slot = slots.take();
     if (slot < 0) return false;
     table.copyToSlot(row, slab, slot);
-    this.#one[0] = slot;
     counters[COUNTER.originated]++;
-    replies.push(this.#one, 0, 1);
+    outbox.originate(slot);
     table.sent(row, nowMs);
     return true;
   }

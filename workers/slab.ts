@@ -22,12 +22,15 @@
  *    8 address 16 B    the other end; IPv4 as v4-mapped ::ffff:a.b.c.d
  *   24 local 16 B      the address it arrived on and its answer leaves from; all zero = unknown
  *   40 scope i32       interface index (IPv6 link-local peers, packet info); 0 = none
- *   44 connection i32  TCP connection number; 0 for UDP
- *   48 generation i32  TCP connection generation, so that a late answer finds nobody
- *   52 budget i32      the most bytes the answer may have, set by admission
+ *   44 connection i32  TCP: connection number. UDP: the rate limiter's row (rate-limiter.ts)
+ *   48 generation i32  TCP: the connection's generation, so that a late answer finds nobody. UDP:
+ *                      what the rate limiter has set aside for the answer
+ *   52 budget i32      the most bytes the answer to an unproven source may have, set by admission;
+ *                      BUDGET_SILENT: none; BUDGET_TRUNCATED: a token at most, else TC
  *   56 receiver u16    the socket the slot's datagram came by and its answer leaves by
  *   58 protocol u8     which protocol the first bytes belong to (server/net/protocol-table.ts)
- *   59 state u8        SLOT_FREE or SLOT_BUSY; used only for slots that a lane originates (pushes)
+ *   59 state u8        of a received datagram: 0, or SLOT_PROVEN when its lane finds that the
+ *                      source has proven its address; of a lane's own slot: SLOT_FREE or SLOT_BUSY
  *   60 keyHash i32     hash of the key the datagram is about; 0 = keyless
  */
 
@@ -54,8 +57,22 @@ export const SLOT_KEY_HASH = 60;
 export const TRANSPORT_UDP = 1;
 export const TRANSPORT_TCP = 2;
 
+/** In the place of connection and generation: what the rate limiter notes of a datagram by UDP. */
+export const SLOT_LIMITER_ROW = 44;
+export const SLOT_SET_ASIDE = 48;
+
 export const SLOT_FREE = 0;
 export const SLOT_BUSY = 1;
+export const SLOT_PROVEN = 2;
+
+/** Nothing is answered unless the source proves its address (a valid token or cookie). */
+export const BUDGET_SILENT = 0;
+/**
+ * Unless proven, the answer is header, question and OPT with TC set; to a TXT question, that of old
+ * clients who do not know TC, with the TXT that has their token, as long as it is no more than
+ * three times the question, headers counted (amplification.ts).
+ */
+export const BUDGET_TRUNCATED = -1;
 
 /** Slots are addressed with 32-bit byte offsets: 2^31 / 2048. */
 export const MAX_SLOTS = 1_048_576;

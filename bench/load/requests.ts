@@ -39,9 +39,21 @@ export function probe(): WriteRequest {
 
 /** A TXT question alone, as dig sends it without EDNS; `names` different ones. */
 export function plainTxt(firstName: number, names: number): WriteRequest {
+  return plainTxtOf((sequence) => firstName + (sequence % names));
+}
+
+/** The same of any names. */
+export function plainTxtOf(nameOf: (sequence: number) => number): WriteRequest {
   return fixed(query(idName(), null), (bytes, start, _source, sequence) => {
-    writeNumber(bytes, start + HEADER_BYTES + 1, firstName + (sequence % names));
+    writeNumber(bytes, start + HEADER_BYTES + 1, nameOf(sequence));
   });
+}
+
+/** A name for each number that has nothing to do with the next one's. */
+export function scatteredName(sequence: number): number {
+  let word = Math.imul(sequence ^ (sequence >>> 15), 0x85ebca6b);
+  word = Math.imul(word ^ (word >>> 13), 0xc2b2ae35);
+  return (word ^ (word >>> 16)) >>> 0;
 }
 
 export function lookup(tokens: TokenBook, firstName: number, names: number): WriteRequest {

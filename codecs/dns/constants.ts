@@ -1,10 +1,11 @@
 /** Numbers of the DNS wire format, and the bounds this server puts on what it reads. */
 
-/** Resource record types (RFC 1035 3.2.2, 3596, 2782, 6891). */
+/** Resource record types (RFC 1035 3.2.2 and 3.3.2, 3596, 2782, 6891). */
 export const TYPE = {
   A: 1,
   NS: 2,
   SOA: 6,
+  HINFO: 13,
   TXT: 16,
   AAAA: 28,
   SRV: 33,
@@ -15,7 +16,10 @@ export const TYPE = {
 /** Classes (RFC 1035 3.2.4); ANY is a query class only. */
 export const CLASS = { IN: 1, ANY: 255 } as const;
 
-/** Response codes (RFC 1035 4.1.1); BADVERS needs the OPT record's upper bits (RFC 6891 6.1.3). */
+/**
+ * Response codes (RFC 1035 4.1.1); BADVERS and BADCOOKIE (RFC 7873 8) need the OPT record's upper
+ * bits (RFC 6891 6.1.3).
+ */
 export const RCODE = {
   NOERROR: 0,
   FORMERR: 1,
@@ -24,6 +28,7 @@ export const RCODE = {
   NOTIMP: 4,
   REFUSED: 5,
   BADVERS: 16,
+  BADCOOKIE: 23,
 } as const;
 
 /*
@@ -97,6 +102,22 @@ export const EDNS_UDP_BYTES = 1232;
 /** An OPT record without options (RFC 6891 6.1.2). */
 export const OPT_BYTES = 11;
 export const EDNS_FLAG_DO = 0x8000;
+
+/** EDNS options (RFC 5001, RFC 7873). */
+export const OPTION = { NSID: 3, COOKIE: 10 } as const;
+/** Code and length before an option's data (RFC 6891 6.1.2). */
+export const OPTION_HEAD_BYTES = 4;
+/** The half of a cookie that the client chooses (RFC 7873 4). */
+export const CLIENT_COOKIE_BYTES = 8;
+/** The half that we choose, of RFC 9018's one size; others' may have 8 to 32 bytes. */
+export const SERVER_COOKIE_BYTES = 16;
+/** Both halves: the data of a COOKIE option of ours. */
+export const COOKIE_BYTES = CLIENT_COOKIE_BYTES + SERVER_COOKIE_BYTES;
+/** A COOKIE option has 8 bytes, or 16 to 40; else it is malformed (RFC 7873 5.2.2). */
+export const MIN_FULL_COOKIE_BYTES = 16;
+export const MAX_FULL_COOKIE_BYTES = 40;
+/** A server's name for itself: short enough to leave the answer its room in 512 bytes. */
+export const MAX_NSID_BYTES = 128;
 
 /** Bytes of the base64 text of a 32-byte token. */
 export const TOKEN_TEXT_BYTES = 44;

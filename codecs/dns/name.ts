@@ -5,6 +5,7 @@ import {
   MAX_NAME_BYTES,
   MAX_POINTER_HOPS,
 } from './constants.ts';
+import { MessageViews } from './wire.ts';
 
 /** Byte -> byte with A-Z turned to a-z (RFC 4343); length bytes (<= 0x40) map to themselves. */
 export const FOLD = new Uint8Array(256);
@@ -29,9 +30,7 @@ export class FoldedName {
   end = 0;
   /** Where the id part ends, set by `DomainTable.match`: the key is folded[0..keyEnd). */
   keyEnd = 0;
-  /** The bytes read last and a view of them. */
-  #bytes: Uint8Array = this.folded;
-  #view: DataView = new DataView(this.words.buffer);
+  readonly #views = new MessageViews();
 
   /**
    * Reads the name at `offset`, which must end before `messageEnd`. Returns the offset behind it,
@@ -61,13 +60,10 @@ export class FoldedName {
   /** Length bytes are at most 0x40 and so are left alone. */
   #fold(bytes: Uint8Array, offset: number, length: number): void {
     const { words } = this;
-    if (bytes !== this.#bytes) {
-      this.#bytes = bytes;
-      this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-    }
+    const view = this.#views.of(bytes);
     let at = 0;
     for (; at + 4 <= length; at += 4) {
-      words[at >> 2] = foldWord(this.#view.getInt32(offset + at, true));
+      words[at >> 2] = foldWord(view.getInt32(offset + at, true));
     }
     for (; at < length; at++) this.folded[at] = FOLD[bytes[offset + at]];
     this.folded[length] = 0;

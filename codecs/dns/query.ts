@@ -1,13 +1,18 @@
 import {
   CLASS,
+  CLIENT_COOKIE_BYTES,
   HEADER_ANCOUNT,
   HEADER_ARCOUNT,
   HEADER_BYTES,
   HEADER_FLAGS,
   HEADER_NSCOUNT,
   HEADER_QDCOUNT,
+  MAX_FULL_COOKIE_BYTES,
   MAX_RECORDS,
   MAX_TXT_RECORDS,
+  MIN_FULL_COOKIE_BYTES,
+  OPTION,
+  OPTION_HEAD_BYTES,
   RCODE,
   RECORD_FIXED_BYTES,
   TYPE,
@@ -19,6 +24,10 @@ import { readU16 } from './wire.ts';
 /** A pointer to the question's name: bytes 0xc0 0x0c. */
 const QUESTION_POINTER = 0xc00c;
 
+/** In the place of a COOKIE option's length: there is none, or it is malformed. */
+export const NO_COOKIE = -1;
+export const BAD_COOKIE = -2;
+
 /**
  * Reads discovery queries, one after the other, into plain numbers: nothing is allocated per query
  * and nothing is copied but the folded name. Call it only behind `guardHeader`.
@@ -27,10 +36,12 @@ const QUESTION_POINTER = 0xc00c;
  * next call, except that an answer written in place covers everything from `questionEnd` on: act on
  * the TXT records before.
  *
- * What counts as malformed: a record or its rdata past the end, a name that is over-long or points
+ * What counts as malformed: neither a question nor a record with a name, unless there is a COOKIE
+ * option (RFC 7873 5.4); a record or its rdata past the end, a name that is over-long or points
  * forwards or into the header, a compressed question name, more than MAX_RECORDS records, TXT
  * strings that do not fill the rdata, OPT outside the additional section, twice, with an owner
- * other than the root or with broken options (RFC 6891 6.1.1). Bytes behind the last record are
+ * other than the root or with broken options (RFC 6891 6.1.1); a COOKIE option of a wrong length is
+ * left to the caller, whose answer to it has an OPT. Bytes behind the last record are
  * ignored as NSD and BIND do (the original's encoder leaves some behind when the domain is given
  * with a final dot). Rdata of other types, TSIG included, is skipped unread.
  */
@@ -43,7 +54,10 @@ export class QueryReader {
   id = 0;
   /** The header's flags word. */
   flags = 0;
-  /** 0 or 1. With 0 (a push) the name is the owner of the first record that is no OPT. */
+  /**
+   * 0 or 1. With 0 (a push) the name is the owner of the first record that is no OPT; see
+   * `isNameless`.
+   */
   qdcount = 0;
   qtype = 0;
   qclass = 0;
@@ -57,6 +71,8 @@ export class QueryReader {
   domain = -1;
   /** The name is the domain itself. */
   isApex = false;
+  /** There is neither a question nor a name: a cookie is all there is (RFC 7873 5.4). */
+  isNameless = false;
 
   hasOpt = false;
   /** As sent; RFC 6891 6.2.3 reads anything below 512 as 512. */
@@ -65,6 +81,15 @@ export class QueryReader {
   ednsVersion = 0;
   /** DO is EDNS_FLAG_DO. */
   ednsFlags = 0;
+  /**
+   * Length of the first COOKIE option's data, which is at `cookieStart`: 8 (a client's half) or 16
+   * to 40; NO_COOKIE; or BAD_COOKIE, to which the answer is FORMERR (RFC 7873 5.2.2). Further ones
+   * are ignored (5.2). This and what follows is valid with `hasOpt` only.
+   */
+  cookieLength = NO_COOKIE;
+  cookieStart = 0;
+  /** The server is asked for its NSID (RFC 5001). */
+  wantsNsid = false;
 
   /**
    * Of the first MAX_TXT_RECORDS TXT records (class IN, answers and additionals) those of the
@@ -102,6 +127,7 @@ export class QueryReader {
     this.keyEnd = 0;
     this.foldedEnd = 0;
     this.isApex = false;
+    this.isNameless = false;
     this.qtype = 0;
     this.qclass = 0;
     this.questionEnd = start + HEADER_BYTES;
@@ -153,6 +179,7 @@ export class QueryReader {
       }
       owner = rdataEnd;
     }
+    if (this.isNameless && !(this.hasOpt && this.cookieLength !== NO_COOKIE)) return RCODE.FORMERR;
     return RCODE.NOERROR;
   }
 
@@ -200,17 +227,35 @@ export class QueryReader {
     this.udpSize = readU16(bytes, fixed + 2);
     this.ednsVersion = bytes[fixed + 5];
     this.ednsFlags = readU16(bytes, fixed + 6);
+    this.cookieLength = NO_COOKIE;
+    this.wantsNsid = false;
     // What a later version's options look like is not known here, and BADVERS must be possible.
     if (this.ednsVersion > 0) return true;
     let at = fixed + RECORD_FIXED_BYTES;
     while (at < rdataEnd) {
-      if (at + 4 > rdataEnd) return false;
-      at += 4 + readU16(bytes, at + 2);
+      const data = at + OPTION_HEAD_BYTES;
+      if (data > rdataEnd) return false;
+      const length = readU16(bytes, at + 2);
+      if (data + length > rdataEnd) return false;
+      const code = readU16(bytes, at);
+      if (code === OPTION.COOKIE) this.#noteCookie(data, length);
+      else if (code === OPTION.NSID) this.wantsNsid = true;
+      at = data + length;
     }
-    return at === rdataEnd;
+    return true;
   }
 
-  /** Without a question: the first owner that is not the root (an OPT) takes its place. */
+  #noteCookie(start: number, length: number): void {
+    if (this.cookieLength !== NO_COOKIE) return;
+    const isFull = length >= MIN_FULL_COOKIE_BYTES && length <= MAX_FULL_COOKIE_BYTES;
+    this.cookieStart = start;
+    this.cookieLength = isFull || length === CLIENT_COOKIE_BYTES ? length : BAD_COOKIE;
+  }
+
+  /**
+   * Without a question: the first owner that is not the root (an OPT's) takes its place. If there
+   * is none `readRecords` decides: only a cookie makes sense without a name.
+   */
   #readFirstOwner(bytes: Uint8Array, start: number, length: number): number {
     const end = start + length;
     const total =
@@ -228,7 +273,9 @@ export class QueryReader {
       }
       owner = fixed + RECORD_FIXED_BYTES + readU16(bytes, fixed + 8);
     }
-    return RCODE.FORMERR;
+    if (total === 0) return RCODE.FORMERR;
+    this.isNameless = true;
+    return RCODE.NOERROR;
   }
 
   #matchDomain(): void {

@@ -21,6 +21,7 @@ import {
   RECORD_FIXED_BYTES,
   TYPE,
 } from './constants.ts';
+import { ReplyOptions } from './edns.ts';
 import type { QueryReader } from './query.ts';
 import {
   fitPeers4,
@@ -37,6 +38,7 @@ import {
 } from './txt-strings.ts';
 import {
   copyBytes,
+  MessageViews,
   readU16,
   SRV_FIXED_BYTES,
   writeFixed,
@@ -49,6 +51,8 @@ import { encodeZone, type RecordTemplate, type ZoneOptions, type ZoneRecords } f
 const TEXT_SCRATCH_BYTES = 64;
 /** Pointers have 14 bits. */
 const MAX_POINTER = 0x3fff;
+/** The answer to ANY (RFC 8482 4.2): CPU `RFC8482`, no OS. */
+const MINIMAL_HINFO = Uint8Array.from('\x07RFC8482\0', (byte) => byte.charCodeAt(0));
 
 /**
  * Writes the answer IN PLACE over the query: header and question stay, answers go where the query's
@@ -61,19 +65,23 @@ const MAX_POINTER = 0x3fff;
  *   +--------+----------------+-----------------------------+-----------+
  *                                                   room for it is kept back when the query had one
  *
- *   begin(...); txtPeers(...) | srv4(...)* | soaAuthority(); length = finish(rcode, aa)
+ *   options...; begin(...); txtPeers(...) | srv4(...)* | soaAuthority(); length = finish(rcode, aa)
  *
  * Every writer returns false, with nothing written, when its record does not fit. TC is set only
  * when not even the first answer fits: peers are a random choice of ours, so a smaller choice is a
- * whole RRset and not a cut one (RFC 2181 9). Authority records are left out silently. Answers
- * before authority.
+ * whole RRset and not a cut one (RFC 2181 9), and a TC for every crowded name would send all its
+ * resolvers to TCP. Whoever wants more than fits asks over TCP. Authority records are left out
+ * silently. Answers before authority.
  */
 export class ReplyWriter {
+  /** What the OPT will carry when the query has one: fill it before `begin`. */
+  readonly options = new ReplyOptions();
   readonly #zones: readonly ZoneRecords[];
   readonly #text = new Uint8Array(TEXT_SCRATCH_BYTES);
+  readonly #views = new MessageViews();
   #bytes: Uint8Array = this.#text;
   /** Of the same memory as #bytes. */
-  #view: DataView = new DataView(this.#text.buffer);
+  #view: DataView = this.#views.of(this.#text);
   #query: QueryReader;
   #start = 0;
   /** Where the next record goes. */
@@ -87,6 +95,9 @@ export class ReplyWriter {
   #ancount = 0;
   #nscount = 0;
   #truncated = false;
+  #isShort = false;
+  /** How many bytes of `options` the OPT has room for. */
+  #optionBytes = 0;
 
   /**
    * `reader` is the one whose queries are answered: its domains' records are encoded here, once.
@@ -101,30 +112,40 @@ export class ReplyWriter {
     return this.#ancount;
   }
 
+  /** Whether anything given to the writers since `begin` was left out for lack of room. */
+  get isShort(): boolean {
+    return this.#isShort;
+  }
+
   /**
    * Starts the answer to `query`, just read from bytes[start..). At most `limit` bytes are written,
    * header and OPT included; see `udpReplyLimit`. When the question does not fit either, the answer
    * is a truncated header.
    */
   begin(bytes: Uint8Array, start: number, query: QueryReader, limit: number): void {
-    if (bytes !== this.#bytes) {
-      this.#bytes = bytes;
-      this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-    }
+    this.#bytes = bytes;
+    this.#view = this.#views.of(bytes);
     this.#query = query;
     this.#start = start;
     this.#limitEnd = start + limit;
-    this.#end = this.#limitEnd - (query.hasOpt ? OPT_BYTES : 0);
+    this.#end = this.#limitEnd;
+    this.#optionBytes = 0;
+    if (query.hasOpt) {
+      this.#end -= OPT_BYTES;
+      this.#optionBytes = this.options.fit(this.#end - query.questionEnd);
+      this.#end -= this.#optionBytes;
+    }
     this.#ancount = 0;
     this.#nscount = 0;
     this.#qdcount = query.qdcount;
     this.#at = query.questionEnd;
     this.#truncated = false;
+    this.#isShort = false;
     this.#apex = 0;
     if (this.#at > this.#end) {
       this.#qdcount = 0;
       this.#at = start + HEADER_BYTES;
-      this.#truncated = true;
+      this.truncate();
     } else if (query.qdcount === 1 && query.domain >= 0 && query.keyEnd < query.foldedEnd) {
       this.#apex = HEADER_BYTES + query.keyEnd;
     }
@@ -183,6 +204,7 @@ export class ReplyWriter {
     const isClassic = !this.#query.hasOpt && this.#limitEnd - this.#start <= CLASSIC_UDP_BYTES;
     const fitting4 = isClassic ? preferred : fitPeers4(free - bytes6, count4);
     const rdlength = TOKEN_STRING_BYTES + bytes6 + peers4Bytes(fitting4);
+    if (fitting4 < count4 || fitting6 < count6) this.#isShort = true;
     if (!this.#answer(TYPE.TXT, ttl, rdlength)) return false;
     const bytes = this.#bytes;
     let at = writeToken(bytes, this.#at, token, tokenOffset);
@@ -215,6 +237,19 @@ export class ReplyWriter {
     return this.#srv(ttl, peers, offset, 16);
   }
 
+  /** The one HINFO record that answers a query for ANY (RFC 8482 4.2). */
+  hinfo(ttl: number): boolean {
+    if (!this.#answer(TYPE.HINFO, ttl, MINIMAL_HINFO.length)) return false;
+    this.#at = copyBytes(this.#bytes, this.#at, MINIMAL_HINFO, 0, MINIMAL_HINFO.length);
+    return true;
+  }
+
+  /** Sets TC: instead of the answer, for whoever is to ask again over TCP. */
+  truncate(): void {
+    this.#isShort = true;
+    this.#truncated = true;
+  }
+
   /** The SOA of the query's domain, as an answer. */
   soaAnswer(): boolean {
     const zone = this.#zones[this.#query.domain];
@@ -239,14 +274,15 @@ export class ReplyWriter {
   /**
    * Completes the answer and returns its length. The header gets QR, AA as given, TC as it came
    * about, RD and CD as asked, the rest clear (as BIND and NSD do). A query with OPT gets ours: our
-   * size, version 0, DO as asked (RFC 3225), the upper bits of `rcode`.
+   * size, version 0, DO as asked (RFC 3225), the upper bits of `rcode`, `options`.
    */
   finish(rcode: number, aa: boolean): number {
     const bytes = this.#bytes;
     const start = this.#start;
     if (this.#limitEnd - start < HEADER_BYTES) return 0;
     const query = this.#query;
-    const hasOpt = query.hasOpt && this.#at + OPT_BYTES <= this.#limitEnd;
+    const optBytes = OPT_BYTES + this.#optionBytes;
+    const hasOpt = query.hasOpt && this.#at + optBytes <= this.#limitEnd;
     if (hasOpt) this.#writeOpt(rcode >> 4, query.ednsFlags & EDNS_FLAG_DO);
     const low = hasOpt || rcode < 16 ? rcode & 15 : RCODE.SERVFAIL;
     let flags = FLAG_QR | (query.flags & (FLAG_RD | FLAG_CD)) | low;
@@ -265,7 +301,7 @@ export class ReplyWriter {
     const at = this.#at;
     if (this.#qdcount === 0 || this.#nscount > 0) return false;
     if (at + 2 + RECORD_FIXED_BYTES + rdlength > this.#end) {
-      if (this.#ancount === 0) this.#truncated = true;
+      this.#leaveOut();
       return false;
     }
     const bytes = this.#bytes;
@@ -289,11 +325,17 @@ export class ReplyWriter {
   #zoneAnswer(record: RecordTemplate): boolean {
     if (this.#qdcount === 0 || this.#nscount > 0) return false;
     if (!this.#zoneRecord(record)) {
-      if (this.#ancount === 0) this.#truncated = true;
+      this.#leaveOut();
       return false;
     }
     this.#ancount++;
     return true;
+  }
+
+  /** An answer did not fit. */
+  #leaveOut(): void {
+    this.#isShort = true;
+    if (this.#ancount === 0) this.#truncated = true;
   }
 
   /**
@@ -331,8 +373,8 @@ export class ReplyWriter {
     bytes[at + 5] = extendedRcode;
     bytes[at + 6] = 0;
     writeU16(bytes, at + 7, ednsFlags);
-    writeU16(bytes, at + 9, 0);
-    this.#at = at + OPT_BYTES;
+    writeU16(bytes, at + 9, this.#optionBytes);
+    this.#at = copyBytes(bytes, at + OPT_BYTES, this.options.bytes, 0, this.#optionBytes);
   }
 }
 

@@ -16,6 +16,33 @@ export function writeU16(bytes: Uint8Array, at: number, value: number): void {
 }
 
 /**
+ * A view of the bytes a message lies in. Messages lie in two memories, the slab and the overflow
+ * arena of TCP: the views of the last two are kept, so that none is made per message.
+ */
+export class MessageViews {
+  #bytes: Uint8Array = new Uint8Array();
+  #view: DataView = new DataView(this.#bytes.buffer);
+  #otherBytes: Uint8Array = this.#bytes;
+  #otherView = this.#view;
+
+  of(bytes: Uint8Array): DataView {
+    return bytes === this.#bytes ? this.#view : this.#change(bytes);
+  }
+
+  #change(bytes: Uint8Array): DataView {
+    const view =
+      bytes === this.#otherBytes
+        ? this.#otherView
+        : new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+    this.#otherBytes = this.#bytes;
+    this.#otherView = this.#view;
+    this.#bytes = bytes;
+    this.#view = view;
+    return view;
+  }
+}
+
+/**
  * Copies `count` bytes (short runs: a call of `set` costs more) and returns the offset behind them.
  */
 export function copyBytes(

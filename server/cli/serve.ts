@@ -22,14 +22,21 @@ export async function serve(flags: FlagValues): Promise<void> {
 export function startLines(config: ApplianceConfig, listening: Appliance['listening']): string[] {
   const lines = [`waypost ${version}`];
   for (const socket of listening) {
-    const buffer = `receive buffer ${socket.receiveBufferBytes} bytes`;
-    lines.push(`dns ${formatEndpoint(socket)} udp ${socket.backend} (${buffer})`);
+    const how =
+      socket.transport === 'udp'
+        ? `udp ${socket.backend} (receive buffer ${socket.receiveBufferBytes} bytes)`
+        : 'tcp';
+    lines.push(`dns ${formatEndpoint(socket)} ${how}`);
   }
   const kept = config.ttlSeconds === 0 ? 'for ever' : `${config.ttlSeconds} s`;
   lines.push(
     `${config.domains.length === 1 ? 'domain' : 'domains'} ${config.domains.join(', ')};` +
       ` records are kept ${kept}, at most ${config.limit}`,
   );
+  const { workers, limits } = config;
+  const threads = workers === 0 ? 'no worker threads' : `worker threads ${workers}`;
+  const rate = limits.rateLimit === null ? 'unlimited' : `${limits.rateLimit} a second and prefix`;
+  lines.push(`${threads}; replies to unproven sources: ${rate}`);
   const first = listening[0];
   if (first !== undefined) {
     lines.push(`try it: ${digCommand(first, config.domains[0] ?? '')}`);

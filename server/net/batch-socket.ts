@@ -24,11 +24,21 @@ import {
 import {
   RECEIVE_BUFFER_BYTES,
   SEND_BUFFER_BYTES,
+  type TurnHooks,
   UDP_BATCH,
   UDP_ROUNDS,
   type UdpSocket,
   type UdpSocketOptions,
 } from './udp-socket.ts';
+
+/** Fewer datagrams than this in a turn are worth a rest: the next turn then has more. */
+const FEW = 16;
+/** Timers of the kernel are 50 us late, so this is a rest of about 60 us. */
+const REST_MS = 0.01;
+/** Time for a lane to work off a batch or two. */
+const STARVED_REST_MS = 0.1;
+/** Waited on for its timeout alone: nobody wakes it. */
+const REST = new Int32Array(new SharedArrayBuffer(4));
 
 type OnBatch = (slots: Int32Array, count: number) => void;
 
@@ -93,6 +103,7 @@ export function openSender(fd: number, slab: Slab, counters: CounterRow): BatchS
 
 export class BatchSocket implements UdpSocket {
   readonly backend = 'batch';
+  readonly mayDrop = true;
   readonly receiver: number;
   readonly address: string;
   readonly family: 4 | 6;
@@ -108,6 +119,7 @@ export class BatchSocket implements UdpSocket {
   readonly #batch = new Int32Array(UDP_BATCH);
   readonly #counts = new Uint32Array(COUNTS_LENGTH);
   #onBatch: OnBatch | null = null;
+  #hooks: TurnHooks = {};
   #closed = false;
 
   /**
@@ -134,10 +146,11 @@ export class BatchSocket implements UdpSocket {
     return this.#free.count;
   }
 
-  start(onBatch: OnBatch): void {
+  start(onBatch: OnBatch, hooks: TurnHooks = {}): void {
     if (this.#closed) throw new Error(`the socket on ${this.address}:${this.port} is closed`);
     if (this.#onBatch === null) this.#addon.watch(this.#handle, () => this.#onReadable());
     this.#onBatch = onBatch;
+    this.#hooks = hooks;
   }
 
   send(slots: Int32Array, count: number): number {
@@ -163,11 +176,27 @@ export class BatchSocket implements UdpSocket {
 
   /** Rounds of receiving until one comes back short. The callee may stop or close in the middle. */
   #onReadable(): void {
+    const received = this.#receiveRounds();
+    const { onTurnEnd, restsAfterFew } = this.#hooks;
+    onTurnEnd?.();
+    if (restsAfterFew === true && received < FEW) Atomics.wait(REST, 0, 0, REST_MS);
+  }
+
+  /** Returns how many datagrams the kernel had; as many as can be, when it may have more. */
+  #receiveRounds(): number {
+    let total = 0;
     for (let round = 0; round < UDP_ROUNDS && this.#onBatch !== null; round++) {
+      if (this.#free.count === 0) this.#hooks.onStarved?.();
       const asked = this.#free.peek(this.#batch, UDP_BATCH);
-      const short = asked === 0 ? this.#discard() < UDP_BATCH : this.#receive(asked) < asked;
-      if (short) return;
+      if (asked === 0 && this.#hooks.waitsWhenStarved === true) {
+        Atomics.wait(REST, 0, 0, STARVED_REST_MS);
+        return total;
+      }
+      const got = asked === 0 ? this.#discard() : this.#receive(asked);
+      total += got;
+      if (got < (asked === 0 ? UDP_BATCH : asked)) return total;
     }
+    return total;
   }
 
   /** One batch into the `asked` slots that are peeked at. Returns how many the kernel had. */

@@ -16,6 +16,7 @@ import { ADDRESS_BYTES, formatAddress, scopeIndex, scopeName, writeAddress } fro
 import {
   RECEIVE_BUFFER_BYTES,
   SEND_BUFFER_BYTES,
+  type TurnHooks,
   type UdpSocket,
   type UdpSocketOptions,
 } from './udp-socket.ts';
@@ -37,6 +38,7 @@ type OnBatch = (slots: Int32Array, count: number) => void;
 
 export class DgramSocket implements UdpSocket {
   readonly backend = 'dgram';
+  readonly mayDrop = true;
   readonly receiver: number;
   readonly address: string;
   readonly family: 4 | 6;
@@ -53,6 +55,7 @@ export class DgramSocket implements UdpSocket {
   readonly #scopes = new Scopes();
   readonly #clock: Pick<Clock, 'after'>;
   #onBatch: OnBatch | null = null;
+  #hooks: TurnHooks = {};
   #closing: Promise<void> | null = null;
   /** Datagrams handed to node:dgram of which it has not said what became of them. */
   #unsettled = 0;
@@ -117,11 +120,12 @@ export class DgramSocket implements UdpSocket {
     return this.#free.count;
   }
 
-  start(onBatch: OnBatch): void {
+  start(onBatch: OnBatch, hooks: TurnHooks = {}): void {
     if (this.#closing !== null) {
       throw new Error(`the socket on ${this.address}:${this.port} is closed`);
     }
     this.#onBatch = onBatch;
+    this.#hooks = hooks;
   }
 
   send(slots: Int32Array, count: number): number {
@@ -165,13 +169,16 @@ export class DgramSocket implements UdpSocket {
       this.#counters[COUNTER.dropTooLong] += 1;
       return;
     }
+    if (this.#free.count === 0) this.#hooks.onStarved?.();
     if (this.#free.peek(this.#batch, 1) === 0) {
       this.#counters[COUNTER.dropNoSlot] += 1;
+      this.#hooks.onTurnEnd?.();
       return;
     }
     this.#free.take(this.#batch, 1, 1);
     this.#fill(this.#batch[0] * SLOT_BYTES, data, from);
     this.#onBatch(this.#batch, 1);
+    this.#hooks.onTurnEnd?.();
   }
 
   #fill(at: number, data: Uint8Array, from: RemoteInfo): void {

@@ -9,6 +9,7 @@
  */
 import type { CounterRow } from '../../workers/counters.ts';
 import type { Slab } from '../../workers/slab.ts';
+import type { Receiver } from './receiver.ts';
 
 export type UdpBackend = 'batch' | 'dgram';
 
@@ -43,9 +44,26 @@ export interface UdpSocketOptions {
   fd?: number;
 }
 
-export interface UdpSocket {
+/** What else a socket calls while it receives. */
+export interface TurnHooks {
+  /** No slot is free: the chance to release some, before datagrams are dropped. */
+  onStarved?: () => void;
+  /** The event loop goes on to other things: nothing more is handed on in this turn. */
+  onTurnEnd?: () => void;
+  /**
+   * With no slot free, leave datagrams to the kernel for a moment and drop none here: right where
+   * other threads free slots, which need the time more. The kernel's buffer is some 20 ms of work.
+   */
+  waitsWhenStarved?: boolean;
+  /**
+   * Rest for a moment after few datagrams: right where other threads answer by themselves. Else
+   * this one is woken for each datagram, and most of its time goes into waking up.
+   */
+  restsAfterFew?: boolean;
+}
+
+export interface UdpSocket extends Receiver {
   readonly backend: UdpBackend;
-  readonly receiver: number;
   /** What the socket is bound to, as text. */
   readonly address: string;
   readonly family: 4 | 6;
@@ -59,7 +77,7 @@ export interface UdpSocket {
    * Starts receiving. `onBatch` gets up to UDP_BATCH slot numbers, an array valid during the
    * call; the slots are the callee's until it releases them.
    */
-  start(onBatch: (slots: Int32Array, count: number) => void): void;
+  start(onBatch: (slots: Int32Array, count: number) => void, hooks?: TurnHooks): void;
   /**
    * Sends slots, of any owner, to the addresses in their headers, and returns how many the kernel
    * took. Failed ones get length 0 and are counted; those of length 0 are skipped. Releases

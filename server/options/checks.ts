@@ -1,9 +1,11 @@
 /** The checks that options are made of: numbers, choices, names, secrets. */
 import { isIP } from 'node:net';
 import type { z } from 'zod';
-import { MAX_NAME_BYTES } from '../../codecs/dns/constants.ts';
+import { MAX_NAME_BYTES, MAX_NSID_BYTES } from '../../codecs/dns/constants.ts';
 import { DomainTable } from '../../codecs/dns/domains.ts';
+import { encodeNsid } from '../../codecs/dns/edns.ts';
 import { encodeName } from '../../codecs/dns/text.ts';
+import { type CookieSecrets, parseCookieSecrets } from '../../workers/cookies.ts';
 import { quote, Refusal, readAs } from './option.ts';
 
 /** TTLs are 31 bits on the wire (RFC 2181 section 8). */
@@ -57,6 +59,31 @@ export function secretHex(): z.ZodType<Uint8Array | null, string> {
       `expected ${MIN_SECRET_BYTES} to ${MAX_SECRET_BYTES} bytes in hex` +
         ` (${MIN_SECRET_BYTES * 2} to ${MAX_SECRET_BYTES * 2} digits)`,
     );
+  });
+}
+
+/** One or two secrets of 16 bytes in hex, separated by a comma. */
+export function cookieSecrets(): z.ZodType<CookieSecrets | null, string> {
+  return readAs((text) => {
+    try {
+      return parseCookieSecrets(text.replace(/\s/g, ''));
+    } catch (error) {
+      if (error instanceof RangeError) return new Refusal(error.message);
+      throw error;
+    }
+  });
+}
+
+/** Printable ASCII, short enough for every answer. */
+export function nsidText(): z.ZodType<Uint8Array | null, string> {
+  return readAs((text) => {
+    try {
+      return encodeNsid(text);
+    } catch (error) {
+      // The codec repeats the text, however long it is.
+      if (!(error instanceof RangeError)) throw error;
+      return new Refusal(`expected 1 to ${MAX_NSID_BYTES} printable ASCII characters`);
+    }
   });
 }
 

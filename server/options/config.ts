@@ -1,4 +1,7 @@
 /** What the appliance is started with: the checked options of a command, as plain values. */
+import type { CookieSecrets } from '../../workers/cookies.ts';
+import type { CidrList } from '../limits/cidr.ts';
+import type { SendFrom } from './workers.ts';
 
 /**
  * An IP address (with a zone where needed: `fe80::1%eth0`), never a host name, and a UDP port; port
@@ -12,6 +15,21 @@ export interface ListenAddress {
    * EADDRNOTAVAIL) goes on without it even when the user named the addresses.
    */
   readonly ifIpv6?: true;
+}
+
+/** How much strangers may ask for; see SECURITY.md. */
+export interface Limits {
+  /** Replies per second and prefix to unproven sources; null: no limit. */
+  readonly rateLimit: number | null;
+  readonly rateLimitExempt: CidrList;
+  /** Records, and subscriptions, of one prefix. */
+  readonly prefixLimit: number;
+  /** Peers of one name. */
+  readonly nameLimit: number;
+  /** 0: no TCP. */
+  readonly tcpConnections: number;
+  readonly tcpConnectionsPerPrefix: number;
+  readonly tcpIdleMs: number;
 }
 
 export const UDP_BACKENDS = ['auto', 'batch', 'dgram'] as const;
@@ -36,8 +54,19 @@ export interface ApplianceConfig {
   /** The most records kept at once. */
   readonly limit: number;
   readonly udpBackend: UdpBackend;
+  /** Threads that answer beside the main one; 0: the main thread answers itself. */
+  readonly workers: number;
+  /** With workers: which thread sends answers by UDP. */
+  readonly sendFrom: SendFrom;
+  readonly limits: Limits;
+  /** What NSID (RFC 5001) says of this server; null: nothing. */
+  readonly nsid: Uint8Array | null;
+  /** Secrets of the DNS cookies; null: one made of the token secret. */
+  readonly cookieSecrets: CookieSecrets | null;
   /** The master secret of the tokens, 32 to 64 bytes; null = a random one for this run. */
   readonly tokenSecret: Uint8Array | null;
   /** Called with one plain line for whatever an operator should read. */
   readonly notice: (line: string) => void;
+  /** What worker threads run instead of a lane's usual code: for tests of lanes that fail. */
+  readonly laneEntry?: URL;
 }

@@ -15,13 +15,14 @@ export function explainListenError(
   error: unknown,
   address: { readonly address: string; readonly port: number },
 ): string {
-  const where = `${formatEndpoint(address)} udp`;
+  const transport = transportOf(error);
+  const where = `${formatEndpoint(address)} ${transport}`;
   switch (errorCode(error)) {
     case 'EACCES':
     case 'EPERM':
       return [`${where}: not permitted`, ...howToPermit(address.port)].join('\n  ');
     case 'EADDRINUSE':
-      return [`${where}: already in use`, ...howToFree(address.port)].join('\n  ');
+      return [`${where}: already in use`, ...howToFree(address.port, transport)].join('\n  ');
     case 'EADDRNOTAVAIL':
       return `${where}: this machine does not have the address (ip addr shows those it has)`;
     case 'EAFNOSUPPORT':
@@ -29,6 +30,12 @@ export function explainListenError(
     default:
       return `${where}: ${error instanceof Error ? error.message : String(error)}`;
   }
+}
+
+/** Only TCP sockets listen; the error names the system call. */
+function transportOf(error: unknown): 'udp' | 'tcp' {
+  const isListen = error instanceof Error && 'syscall' in error && error.syscall === 'listen';
+  return isListen ? 'tcp' : 'udp';
 }
 
 function errorCode(error: unknown): string {
@@ -46,8 +53,9 @@ function howToPermit(port: number): string[] {
   ];
 }
 
-function howToFree(port: number): string[] {
-  const lines = [`who has it: ss -lunp "sport = :${port}"`];
+function howToFree(port: number, transport: 'udp' | 'tcp'): string[] {
+  const sockets = transport === 'udp' ? '-lunp' : '-ltnp';
+  const lines = [`who has it: ss ${sockets} "sport = :${port}"`];
   if (port === DNS_PORT) {
     lines.push(
       'if systemd-resolved: DNSStubListener=no in /etc/systemd/resolved.conf, then' +

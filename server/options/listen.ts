@@ -5,6 +5,7 @@
 import { allAddresses, bindAddress, portList } from './addresses.ts';
 import { domainOption, limitOption, ttlOption } from './common.ts';
 import type { ApplianceConfig, ListenAddress } from './config.ts';
+import { limitsFrom } from './limits.ts';
 import {
   type Environment,
   type FlagValues,
@@ -13,6 +14,7 @@ import {
   resolveOptions,
   withFallback,
 } from './option.ts';
+import { sendFromOption, workersOption } from './workers.ts';
 
 export const listenOptions = {
   port: option({
@@ -88,7 +90,18 @@ export function listenConfig(
     ttlSeconds: given.ttl.value,
     limit: given.limit.value,
     udpBackend: 'auto',
+    ...threadDefaults(env),
+    limits: limitsFrom({}, env, given.limit.value),
+    nsid: null,
+    cookieSecrets: null,
     tokenSecret: null,
     notice,
   };
+}
+
+/** What the original has no flags for follows the variables of `serve`. */
+function threadDefaults(env: Environment): Pick<ApplianceConfig, 'workers' | 'sendFrom'> {
+  const group = { workers: workersOption, sendFrom: sendFromOption };
+  const given = resolveOptions(group, {}, env);
+  return { workers: given.workers.value, sendFrom: given.sendFrom.value };
 }

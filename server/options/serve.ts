@@ -1,11 +1,21 @@
 /** The options of `waypost serve`, and the configuration they make. */
 import { readFileSync } from 'node:fs';
+import type { CookieSecrets } from '../../workers/cookies.ts';
 import { listenAddresses } from './addresses.ts';
-import { choice, filePath, hostName, secretHex } from './checks.ts';
+import { choice, cookieSecrets, filePath, hostName, nsidText, secretHex } from './checks.ts';
 import { domainOption, limitOption, ttlOption } from './common.ts';
 import { type ApplianceConfig, UDP_BACKENDS } from './config.ts';
-import { type Environment, type FlagValues, option, resolveOptions, UsageError } from './option.ts';
+import { limitOptions, limitsFrom } from './limits.ts';
+import {
+  type Environment,
+  type FlagValues,
+  option,
+  type Resolved,
+  resolveOptions,
+  UsageError,
+} from './option.ts';
 import { chooseTokenSecret } from './token-secret.ts';
+import { sendFromOption, workersOption } from './workers.ts';
 
 export const serveOptions = {
   dns: option({
@@ -13,9 +23,9 @@ export const serveOptions = {
     placeholder: 'ADDR:PORT,...|off',
     env: 'WAYPOST_DNS',
     help:
-      'where to answer DNS discovery over UDP; IPv6 in brackets, a bare port or :PORT means all' +
-      ' addresses, port 0 any free port. An address named here must work; of the default ones one' +
-      ' is enough',
+      'where to answer DNS discovery over UDP and TCP; IPv6 in brackets, a bare port or :PORT' +
+      ' means all addresses, port 0 any free port. An address named here must work; of the' +
+      ' default ones one is enough',
     fallback: ':53,:5300',
     repeatable: true,
     check: listenAddresses(),
@@ -40,6 +50,28 @@ export const serveOptions = {
     help: 'batch: the addon (recvmmsg/sendmmsg, Linux); dgram: node:dgram; auto: the best there is',
     fallback: 'auto',
     check: choice(UDP_BACKENDS),
+  }),
+  workers: workersOption,
+  sendFrom: sendFromOption,
+  ...limitOptions,
+  nsid: option<Uint8Array | null>({
+    flag: '--nsid',
+    placeholder: 'TEXT',
+    env: 'WAYPOST_NSID',
+    help: 'what this server calls itself to those who ask by NSID (dig +nsid)',
+    fallback: null,
+    check: nsidText(),
+  }),
+  cookieSecret: option<CookieSecrets | null>({
+    flag: '--cookie-secret',
+    placeholder: 'HEX|HEX,OLD',
+    env: 'WAYPOST_COOKIE_SECRET',
+    help:
+      'secret of the DNS cookies, 16 bytes in hex, and after a comma the one before it, which is' +
+      ' still accepted; made of the token secret when left out',
+    fallback: null,
+    secret: true,
+    check: cookieSecrets(),
   }),
   tokenSecret: option<Uint8Array | null>({
     flag: '--token-secret',
@@ -84,6 +116,11 @@ export function serveConfig(
     ttlSeconds: given.ttl.value,
     limit: given.limit.value,
     udpBackend: given.udpBackend.value,
+    workers: given.workers.value,
+    sendFrom: given.sendFrom.value,
+    limits: limitsFrom(flags, env, given.limit.value),
+    nsid: given.nsid.value,
+    cookieSecrets: warned(given.cookieSecret, notice),
     tokenSecret: chooseTokenSecret(
       serveOptions,
       given.tokenSecret,
@@ -97,4 +134,16 @@ export function serveConfig(
 
 function readText(path: string): string {
   return readFileSync(path, 'utf8');
+}
+
+/** The cookie secrets; on the command line they draw a warning, as the token secret does. */
+function warned(
+  given: Resolved<CookieSecrets | null>,
+  notice: (line: string) => void,
+): CookieSecrets | null {
+  const { flag, env } = serveOptions.cookieSecret;
+  if (given.source === 'flag') {
+    notice(`${flag} can be read by every user of this machine (ps): prefer ${env}`);
+  }
+  return given.value;
 }

@@ -34,6 +34,10 @@ describe('waypost as a command', () => {
     [['serve', '--dns', '127.0.0.1'], /^waypost: --dns "127\.0\.0\.1": .* has no port: .*\n$/],
     [['serve', '--dns', 'off'], /^waypost: --dns off leaves nothing to serve.*\n$/],
     [['serve', '--token-secret-file', 'no/such'], /^waypost: --token-secret-file .*ENOENT.*\n$/],
+    [['serve', '--workers', 'x'], /^waypost: --workers "x": expected 0 to 64 threads, or auto\n$/],
+    [['serve', '--rate-limit=0'], /^waypost: --rate-limit "0": expected .* 1000000, or off\n$/],
+    [['serve', '--cookie-secret', 'c0ffee'], /^waypost: --cookie-secret \(6 char.*32 hex.*\n$/],
+    [['serve', '--cookie-secret'], /^waypost: option '--cookie-secret <.*>' argument missing\n/],
     [['listen', '--port', 'x'], /^waypost: --port "x": expected ports from 0 to 65535\n$/],
   ];
   for (const [args, message] of usageErrors) {

@@ -38,11 +38,12 @@ function inNamespace(script: string): readonly string[] {
 
 test('53 and 5300 on both families', { skip, timeout: 30_000 }, async (t) => {
   const server = await ServeProcess.serveIn(t, inNamespace('exec "$@"'));
-  const sockets = server.lines.filter((line) => line.startsWith('dns '));
-  assert.deepEqual(
-    sockets.map((line) => line.split(' ')[1]).sort(),
-    ['0.0.0.0:53', '0.0.0.0:5300', '[::]:53', '[::]:5300'].sort(),
-  );
+  assert.deepEqual(listening(server), [
+    ...bothOf('0.0.0.0:53'),
+    ...bothOf('[::]:53'),
+    ...bothOf('0.0.0.0:5300'),
+    ...bothOf('[::]:5300'),
+  ]);
   assert.equal((await server.stop('SIGTERM')).code, 0);
 });
 
@@ -54,7 +55,7 @@ test('53 taken: it says how to free it and goes on with 5300', {
   const server = await ServeProcess.serveIn(t, inNamespace(`${HOLD_53}; exec "$@"`), env);
   const text = server.lines.join('\n');
   assert.match(text, /0\.0\.0\.0:53 udp: already in use\n.*(systemd-resolved|ss -)/);
-  assert.deepEqual(listening(server), ['0.0.0.0:5300', '[::]:5300']);
+  assert.deepEqual(listening(server), [...bothOf('0.0.0.0:5300'), ...bothOf('[::]:5300')]);
   assert.equal((await server.stop('SIGTERM')).code, 0);
 });
 
@@ -67,7 +68,7 @@ test('53 not permitted: it says how to permit it and goes on with 5300', {
   const text = server.lines.join('\n');
   assert.match(text, /0\.0\.0\.0:53 udp: not permitted\n/);
   assert.match(text, /setcap|ip_unprivileged_port_start/);
-  assert.deepEqual(listening(server), ['0.0.0.0:5300', '[::]:5300']);
+  assert.deepEqual(listening(server), [...bothOf('0.0.0.0:5300'), ...bothOf('[::]:5300')]);
   assert.equal((await server.stop('SIGTERM')).code, 0);
 });
 
@@ -77,7 +78,12 @@ function temporaryFolder(t: TestContext): string {
   return folder;
 }
 
+/** What a server says it listens on: address and transport. */
 function listening(server: ServeProcess): string[] {
   const sockets = server.lines.filter((line) => line.startsWith('dns '));
-  return sockets.map((line) => line.split(' ')[1]);
+  return sockets.map((line) => line.split(' ').slice(1, 3).join(' '));
+}
+
+function bothOf(endpoint: string): string[] {
+  return [`${endpoint} udp`, `${endpoint} tcp`];
 }

@@ -30,7 +30,8 @@ function main() {
     ...['-fsanitize=address,undefined', '-fno-sanitize-recover=all'],
     ...['-fno-omit-frame-pointer', '-g', '-O1', '-Werror', '-fPIC'],
   ];
-  const faults = ['-Drecvmmsg=shim_recvmmsg', '-Dsendmmsg=shim_sendmmsg'];
+  const calls = ['recvmmsg', 'sendmmsg', 'eventfd', 'eventfd_read', 'eventfd_write'];
+  const faults = calls.map((name) => `-D${name}=shim_${name}`);
   run('gcc', [...flags, ...sanitize, '-c', join(here, 'native-fuzz-shim.c'), '-o', shim]);
   run('gcc', [...flags, ...sanitize, '-shared', ...faults, headers, ...sources, shim, '-o', addon]);
   const fuzz = spawnSync(process.execPath, [join(here, 'native-fuzz.mjs'), addon, seed, seconds], {

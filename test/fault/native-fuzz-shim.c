@@ -1,15 +1,19 @@
 /*
  * System calls that fail the way the kernel may, for the fuzz run: the addon is compiled with
- * -Drecvmmsg=shim_recvmmsg -Dsendmmsg=shim_sendmmsg, this file without.
+ * -Drecvmmsg=shim_recvmmsg and so on, this file without.
  * Most calls pass through; WAYPOST_FAULTS=0 passes all.
  */
 #include <errno.h>
 #include <stdlib.h>
+#include <sys/eventfd.h>
 #include <sys/socket.h>
 
 int shim_recvmmsg(int fd, struct mmsghdr *messages, unsigned int count, int flags,
                   struct timespec *timeout);
 int shim_sendmmsg(int fd, struct mmsghdr *messages, unsigned int count, int flags);
+int shim_eventfd(unsigned int count, int flags);
+int shim_eventfd_read(int fd, eventfd_t *value);
+int shim_eventfd_write(int fd, eventfd_t value);
 
 static unsigned int next(void) {
   static __thread unsigned int state = 1;
@@ -56,4 +60,27 @@ int shim_sendmmsg(int fd, struct mmsghdr *messages, unsigned int count, int flag
     default: break;
   }
   return sendmmsg(fd, messages, count, flags);
+}
+
+int shim_eventfd(unsigned int count, int flags) {
+  switch (next()) {
+    case 1: return fail(EMFILE);
+    case 2: return fail(ENOMEM);
+    default: return eventfd(count, flags);
+  }
+}
+
+int shim_eventfd_read(int fd, eventfd_t *value) {
+  switch (next()) {
+    case 1: return fail(EINTR);
+    case 2: return fail(EAGAIN);
+    default: return eventfd_read(fd, value);
+  }
+}
+
+int shim_eventfd_write(int fd, eventfd_t value) {
+  switch (next()) {
+    case 1: return fail(EINTR);
+    default: return eventfd_write(fd, value);
+  }
 }

@@ -25,6 +25,7 @@ const slab = new Uint8Array(slabBuffer);
 const view = new DataView(slabBuffer);
 const counts = new Uint32Array(4);
 const open = new Map();
+const events = new Map();
 const stale = [];
 const tally = {};
 const NAMES = Object.getOwnPropertyNames(addon);
@@ -74,7 +75,7 @@ function hostile() {
   if (kind < 8) return slab.subarray(pick([0, slotBytes, 1, 3]), pick([4096, 4097, 6144]));
   if (kind < 9) return pick([slab, counts, view, slabBuffer, new Proxy(slab, {})]);
   if (kind < 10) return pick([{}, [], () => undefined, Symbol('s'), { length: 64 }]);
-  if (kind < 11) return pick([...open.keys(), ...stale, 0]);
+  if (kind < 11) return pick([...open.keys(), ...events.keys(), ...stale, 0]);
   const array = new Uint8Array(detached);
   structuredClone(detached, { transfer: [detached] });
   return array;
@@ -173,9 +174,53 @@ function adviseSome() {
   if (bytes.length > 0) assert.equal(bytes[at], 0x5a);
 }
 
+/**
+ * Something with an event. An event that is watched and signalled is called, and one that is not
+ * signalled is not; `due` says which.
+ */
+function eventStep() {
+  const [handle, event] = pick([...events]) ?? [];
+  const kind = random(8);
+  if (kind < 2 || handle === undefined) {
+    if (events.size >= 24) return;
+    const copy = handle !== undefined && kind === 0;
+    const opened = copy ? call('eventDuplicate', event.fd) : call('eventOpen');
+    if (opened === undefined) return;
+    const fd = addon.eventDescriptor(opened);
+    events.set(opened, { fd, one: copy ? event.one : { due: false }, isWatched: false });
+  } else if (kind < 3) {
+    closeEvent(handle);
+  } else if (kind < 4 && !event.isWatched) {
+    event.isWatched = call('watch', handle, () => onEvent(handle)) === undefined;
+  } else if (kind < 5) {
+    call('unwatch', handle);
+    event.isWatched = false;
+  } else {
+    assert.doesNotThrow(() => addon.eventSignal(handle));
+    event.one.due = true;
+  }
+}
+
+function closeEvent(handle) {
+  addon.close(handle);
+  events.delete(handle);
+  stale[random(16)] = handle;
+}
+
+/** Signals, stops or closes within the callback. */
+function onEvent(handle) {
+  const event = events.get(handle);
+  assert.ok(event?.isWatched, 'called after the end of the watch');
+  assert.ok(event.one.due, 'called without a signal');
+  event.one.due = false;
+  tally.woken = (tally.woken ?? 0) + 1;
+  if (random(4) === 0) eventStep();
+}
+
 function step() {
   const entry = pick([...open]);
-  const kind = random(21);
+  const kind = random(24);
+  if (kind > 20) return eventStep();
   if (kind === 20) return adviseSome();
   if (kind < 2 || entry === undefined) return open.size < 24 && openSocket();
   const [handle, socket] = entry;
@@ -201,13 +246,18 @@ function hostileCall(handle) {
   if (random(2) === 0) args[0] = handle;
   if (name === 'adopt') args[0] = pick([...ODD, -1, 2 ** 31, random(64)]);
   if (name === 'duplicate') args[0] = pick([...ODD, -1, 2 ** 31]);
+  if (name === 'eventDuplicate') args[0] = pick([...ODD, -1, 2 ** 31, 0, 1, 2, 999_999]);
+  // Signals and watches that eventStep does not know of would be news to it.
+  if (name === 'eventSignal' && events.has(args[0])) return;
+  if ((name === 'watch' || name === 'unwatch') && events.has(args[0])) return;
   if (name === 'close') args[0] = pick([...ODD, ...stale, 2 ** 32 - 1]);
   if (name === 'open') args[0] = pick([loopback(4), loopback(6), new Uint8Array(15), slab, ...ODD]);
   if (name === 'open' && args[0] === slab) args[1] = 5;
   // What a hostile count or slot sends must still go nowhere but here.
   if (name === 'send') for (let slot = 0; slot < SLOTS; slot++) scribbleSlot(slot, 4);
   const result = call(name, ...args);
-  if ((name === 'open' || name === 'adopt') && result !== undefined) addon.close(result);
+  if (/^(open|adopt|eventOpen|eventDuplicate)$/.test(name) && result !== undefined)
+    addon.close(result);
 }
 
 /** Closes, stops or reads within the callback; a closed socket must not call again. */
@@ -234,7 +284,7 @@ const SCRIBBLER = `
   }
 `;
 
-/** Opens and watches sockets, takes a datagram or not, and ends in one of several ways. */
+/** Opens and watches sockets and events, takes what comes or not, and ends in some way. */
 const VISITOR = `
   const { parentPort, workerData } = require('node:worker_threads');
   const addon = require(workerData.file);
@@ -243,6 +293,10 @@ const VISITOR = `
   const handles = [0, 1, 2].map(() => addon.open(address, 4, 0, 0, 0, 0, 0, 1));
   for (const handle of handles.slice(1)) addon.watch(handle, () => addon.close(handle));
   addon.duplicate(addon.describe(handles[0], address)[0]);
+  const events = [0, 1, 2].map(() => addon.eventOpen());
+  for (const event of events) addon.watch(event, () => addon.unwatch(event));
+  addon.eventSignal(addon.eventDuplicate(addon.eventDescriptor(events[0])));
+  if (workerData.ending === 0) addon.close(events[0]);
   if (workerData.ending === 0) addon.close(handles[1]);
   if (workerData.ending === 1) process.exit(0);
   parentPort.postMessage('up');
@@ -281,9 +335,11 @@ async function main() {
   Atomics.store(new Int32Array(stop), 0, 1);
   await new Promise((resolve) => scribbler.on('exit', resolve));
   for (const handle of [...open.keys()]) closeSocket(handle);
+  for (const handle of [...events.keys()]) closeEvent(handle);
   await new Promise((resolve) => setImmediate(resolve));
   assert.equal(descriptors(), before, 'descriptors leaked');
   assert.ok(tally.sent > 0 && tally.received > 0 && tally.readable > 0, 'no traffic');
+  assert.ok(tally.woken > 0, 'no wake-ups');
 }
 
 main().then(

@@ -1,15 +1,18 @@
 /**
- * A lane without sockets: admission and an inline lane on a fake clock, datagrams in and out as
- * bytes. What the pipeline does with sockets is done here by hand, so every answer is
- * deterministic.
+ * A lane without sockets: admission and an inline lane on a fake clock, messages in and out as
+ * bytes, by UDP or by TCP. What the pipeline does with sockets is done here by hand, so every
+ * answer is deterministic.
  */
 import { type DecodedPacket, decode, encode, type RecordType } from 'dns-packet';
+import { EDNS_UDP_BYTES, OPTION } from '../../codecs/dns/constants.ts';
 import { DomainTable } from '../../codecs/dns/domains.ts';
+import { encodeNsid } from '../../codecs/dns/edns.ts';
 import { QueryReader } from '../../codecs/dns/query.ts';
 import { Admission, DROP, SHORT_REPLY } from '../../server/admission.ts';
 import { Dispatcher } from '../../server/dispatch.ts';
 import { formatAddress, writeAddress } from '../../server/net/ip-address.ts';
 import { SOCKET_DNS } from '../../server/net/protocol-table.ts';
+import type { CookieSecrets } from '../../workers/cookies.ts';
 import {
   allocateCounters,
   type CounterName,
@@ -18,6 +21,7 @@ import {
 } from '../../workers/counters.ts';
 import { allocateLaneStores, createLane, nameHash } from '../../workers/create-lane.ts';
 import type { Lane } from '../../workers/lane.ts';
+import { Overflow } from '../../workers/overflow.ts';
 import { Ring } from '../../workers/ring.ts';
 import {
   SLOT_ADDRESS,
@@ -29,10 +33,12 @@ import {
   SLOT_HEADER_BYTES,
   SLOT_LENGTH,
   SLOT_PORT,
+  SLOT_PROVEN,
   SLOT_RECEIVER,
   SLOT_STATE,
   SLOT_TRANSPORT,
   Slab,
+  TRANSPORT_TCP,
   TRANSPORT_UDP,
 } from '../../workers/slab.ts';
 
@@ -59,24 +65,40 @@ export interface HarnessOptions {
   readonly domains?: readonly string[];
   readonly ttlSeconds?: number;
   readonly limit?: number;
+  /** What one prefix, and one name, may have; hardly bounded unless given. */
+  readonly bounds?: { readonly prefixLimit: number; readonly nameLimit: number };
   readonly seed?: number;
   /** Sockets there are. */
   readonly receivers?: number;
+  readonly nsid?: string;
+  readonly cookieSecrets?: CookieSecrets;
+}
+
+/** How a message comes: by UDP and without a budget, or as said. */
+export interface Transfer {
+  readonly tcp?: boolean;
+  /** What admission allows an unproven source: bytes, BUDGET_SILENT or BUDGET_TRUNCATED. */
+  readonly budget?: number;
 }
 
 const HASH_KEY = [123, 456] as const;
+const UDP_SLOT = 0;
 const ORIGIN_SLOTS = 64;
+const TCP_SLOT = UDP_SLOT + 1 + ORIGIN_SLOTS;
 
 export class LaneHarness {
   /** The socket by which datagrams come. */
   receiver = 0;
+  /** Whether the lane found the source of the last message proven. */
+  isProven = false;
   /** The fake clock, in milliseconds since the epoch. */
   nowMs = 1_700_000_000_000;
-  readonly slab = Slab.allocate(1 + ORIGIN_SLOTS);
+  readonly slab = Slab.allocate(TCP_SLOT + 1);
+  readonly overflow = new Overflow(Overflow.allocate(1), TCP_SLOT);
   readonly #counters = allocateCounters(2);
   readonly #requests = Ring.allocate(128);
   readonly #replies = Ring.allocate(128);
-  readonly #admission = new Admission(this.slab, counterRow(this.#counters, 0));
+  readonly #admission = new Admission(this.slab, this.overflow, counterRow(this.#counters, 0));
   readonly #lane: Lane;
   readonly #dispatcher: Dispatcher;
   /** Pushes the lane has sent since they were last taken. */
@@ -85,16 +107,18 @@ export class LaneHarness {
   constructor(options: HarnessOptions = {}) {
     const domains = options.domains ?? ['dns-discovery.local'];
     const reader = new QueryReader(new DomainTable(domains));
-    this.#dispatcher = new Dispatcher(this.slab, 1, reader, nameHash(HASH_KEY));
+    this.#dispatcher = new Dispatcher(this.slab, this.overflow, 1, reader, nameHash(HASH_KEY));
     this.#lane = createLane({
       lane: 0,
       lanes: 1,
       slab: this.slab.buffer,
+      overflow: this.overflow.buffer,
+      firstOverflowSlot: TCP_SLOT,
       requests: this.#requests.buffer,
       replies: this.#replies.buffer,
       counters: this.#counters,
       counterRow: 1,
-      firstOriginSlot: 1,
+      firstOriginSlot: UDP_SLOT + 1,
       originSlots: ORIGIN_SLOTS,
       receivers: options.receivers ?? 1,
       domains,
@@ -102,30 +126,41 @@ export class LaneHarness {
       zoneSerial: 1,
       ttlSeconds: options.ttlSeconds ?? 0,
       stores: allocateLaneStores(options.limit ?? 10_000, HASH_KEY),
+      bounds: options.bounds ?? { prefixLimit: 10_000_000, nameLimit: 10_000_000 },
       hashKey: HASH_KEY,
       tokenSecret: new Uint8Array(32).fill(1),
+      cookieSecrets: options.cookieSecrets ?? {
+        active: new Uint8Array(16).fill(2),
+        previous: null,
+      },
+      nsid: options.nsid === undefined ? null : encodeNsid(options.nsid),
       seed: options.seed ?? 1,
     });
   }
 
-  /** Sends a datagram from an endpoint; the answer, or null for none. */
-  exchange(datagram: Uint8Array, from: Endpoint): Uint8Array | null {
+  /** Sends a message from an endpoint; the answer, or null for none. */
+  exchange(message: Uint8Array, from: Endpoint, how: Transfer = {}): Uint8Array | null {
     const { bytes, u16, i32 } = this.slab;
-    bytes.fill(0, 0, SLOT_HEADER_BYTES);
-    bytes.set(datagram, SLOT_HEADER_BYTES);
-    i32[SLOT_LENGTH >> 2] = datagram.length;
-    bytes[SLOT_FAMILY] = writeAddress(from.address, bytes, SLOT_ADDRESS);
-    bytes[SLOT_TRANSPORT] = TRANSPORT_UDP;
-    u16[SLOT_PORT >> 1] = from.port;
-    u16[SLOT_RECEIVER >> 1] = this.receiver;
-    i32[SLOT_BUDGET >> 2] = SLOT_DATA_BYTES;
+    const slot = how.tcp ? TCP_SLOT : UDP_SLOT;
+    const base = slot * SLOT_BYTES;
+    bytes.fill(0, base, base + SLOT_HEADER_BYTES);
+    if (how.tcp) this.overflow.bytes.set(message, this.overflow.start(slot));
+    else bytes.set(message, base + SLOT_HEADER_BYTES);
+    i32[(base + SLOT_LENGTH) >> 2] = message.length;
+    bytes[base + SLOT_FAMILY] = writeAddress(from.address, bytes, base + SLOT_ADDRESS);
+    bytes[base + SLOT_TRANSPORT] = how.tcp ? TRANSPORT_TCP : TRANSPORT_UDP;
+    u16[(base + SLOT_PORT) >> 1] = from.port;
+    u16[(base + SLOT_RECEIVER) >> 1] = this.receiver;
+    i32[(base + SLOT_BUDGET) >> 2] = how.budget ?? SLOT_DATA_BYTES;
     counterRow(this.#counters, 0)[0]++;
-    const verdict = this.#admission.admit(0, SOCKET_DNS);
+    this.isProven = false;
+    const verdict = this.#admission.admit(slot, SOCKET_DNS);
     if (verdict === DROP) return null;
-    if (verdict === SHORT_REPLY) return this.#take(0).bytes;
-    this.#dispatcher.laneOf(0);
-    this.#requests.push(Int32Array.of(0), 0, 1);
+    if (verdict === SHORT_REPLY) return this.#take(slot).bytes;
+    this.#dispatcher.laneOf(slot);
+    this.#requests.push(Int32Array.of(slot), 0, 1);
     this.#lane.drain(this.nowMs);
+    this.isProven = bytes[base + SLOT_STATE] === SLOT_PROVEN;
     return this.#collect();
   }
 
@@ -154,23 +189,25 @@ export class LaneHarness {
     for (let i = 0; i < count; i++) {
       const slot = out[i];
       const sent = this.slab.i32[(slot * SLOT_BYTES) >> 2] > 0 ? this.#take(slot) : null;
-      if (slot === 0) answer = sent?.bytes ?? null;
+      const isOwn = slot !== UDP_SLOT && slot !== TCP_SLOT;
+      if (!isOwn) answer = sent?.bytes ?? null;
       else if (sent) this.#pushes.push(sent);
-      if (slot > 0) this.slab.bytes[slot * SLOT_BYTES + SLOT_STATE] = SLOT_FREE;
+      if (isOwn) this.slab.bytes[slot * SLOT_BYTES + SLOT_STATE] = SLOT_FREE;
     }
     return answer;
   }
 
   #take(slot: number): Sent {
-    const { bytes, u16, i32 } = this.slab;
+    const { u16, i32 } = this.slab;
     const base = slot * SLOT_BYTES;
-    const start = base + SLOT_HEADER_BYTES;
+    const memory = slot === TCP_SLOT ? this.overflow : this.slab;
+    const start = slot === TCP_SLOT ? this.overflow.start(slot) : base + SLOT_HEADER_BYTES;
     counterRow(this.#counters, 0)[2]++;
     return {
-      address: formatAddress(bytes, base + SLOT_ADDRESS),
+      address: formatAddress(this.slab.bytes, base + SLOT_ADDRESS),
       port: u16[(base + SLOT_PORT) >> 1],
       receiver: u16[(base + SLOT_RECEIVER) >> 1],
-      bytes: bytes.slice(start, start + i32[base >> 2]),
+      bytes: memory.bytes.slice(start, start + i32[base >> 2]),
     };
   }
 }
@@ -209,6 +246,14 @@ function readPeers(base64: string): string[] {
   return peers;
 }
 
+/** The data of an option of the answer's OPT, or undefined. */
+export function optionOf(packet: Packet, code: number): Uint8Array | undefined {
+  const opt = packet.additionals?.find((record) => record.type === 'OPT');
+  if (opt?.type !== 'OPT') return undefined;
+  const option = opt.options.find((each) => each.code === code);
+  return option === undefined ? undefined : Uint8Array.from(option.data ?? []);
+}
+
 export const DOMAIN = 'dns-discovery.local';
 
 export interface Asking {
@@ -217,14 +262,24 @@ export interface Asking {
   readonly strings?: readonly string[];
   readonly edns?: number;
   readonly id?: number;
+  /** A COOKIE option's data; with OPT, of 1232 bytes unless said. */
+  readonly cookie?: Uint8Array;
+  /** Asks for the NSID. */
+  readonly nsid?: boolean;
 }
 
 /** A query's bytes as the original's client or a resolver would send it. */
-export function queryBytes({ name, type = 'TXT', strings, edns, id = 77 }: Asking): Uint8Array {
+export function queryBytes(asking: Asking): Uint8Array {
+  const { name, type = 'TXT', strings, edns, id = 77, cookie, nsid } = asking;
   const additionals: object[] = [];
   if (strings) additionals.push({ type: 'TXT', name, ttl: 0, data: [...strings] });
-  if (edns)
-    additionals.push({ type: 'OPT', name: '.', udpPayloadSize: edns, flags: 0, options: [] });
+  const options: object[] = [];
+  if (cookie) options.push({ code: OPTION.COOKIE, data: Buffer.from(cookie) });
+  if (nsid) options.push({ code: OPTION.NSID, data: Buffer.alloc(0) });
+  if (edns !== undefined || options.length > 0) {
+    const udpPayloadSize = edns ?? EDNS_UDP_BYTES;
+    additionals.push({ type: 'OPT', name: '.', udpPayloadSize, flags: 0, options });
+  }
   return encode({
     type: 'query',
     id,
@@ -245,8 +300,8 @@ export class HarnessClient {
   }
 
   /** Asks and decodes; fails when there is no answer. */
-  ask(asking: Asking): Packet {
-    const answer = this.harness.exchange(queryBytes(asking), this.endpoint);
+  ask(asking: Asking, how: Transfer = {}): Packet {
+    const answer = this.harness.exchange(queryBytes(asking), this.endpoint, how);
     if (answer === null) throw new Error(`no answer to ${asking.type ?? 'TXT'} ${asking.name}`);
     return decodePacket(answer);
   }

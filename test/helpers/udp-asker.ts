@@ -1,26 +1,16 @@
 /** A plain UDP client over node:dgram: one question, one decoded answer. */
 import { createSocket, type Socket } from 'node:dgram';
-import { once } from 'node:events';
+import { on, once } from 'node:events';
 import type { TestContext } from 'node:test';
-import {
-  type Asking,
-  DOMAIN,
-  decodePacket,
-  type Packet,
-  queryBytes,
-  txtOf,
-} from './lane-harness.ts';
+import { ANSWER_TIMEOUT_MS, Asker, idOf, isResponseTo } from './asker.ts';
 
-/** Answers come over loopback: this only ends a test that would hang. */
-const ANSWER_TIMEOUT_MS = 5000;
-
-export class UdpAsker {
+export class UdpAsker extends Asker {
   readonly socket: Socket;
   readonly #port: number;
   readonly #host: string;
-  #id = 1;
 
   private constructor(socket: Socket, host: string, port: number) {
+    super();
     this.socket = socket;
     this.#host = host;
     this.#port = port;
@@ -39,9 +29,8 @@ export class UdpAsker {
     return new UdpAsker(socket, host, port);
   }
 
-  async ask(asking: Asking): Promise<Packet> {
-    const id = this.#id++;
-    return decodePacket(await this.exchange(Buffer.from(queryBytes({ ...asking, id }))));
+  get localPort(): number {
+    return this.socket.address().port;
   }
 
   /** Sends bytes and waits for nothing. */
@@ -49,23 +38,22 @@ export class UdpAsker {
     this.socket.send(bytes, this.#port, this.#host);
   }
 
-  /** Sends bytes and waits for the next datagram. */
   async exchange(bytes: Uint8Array): Promise<Buffer> {
     const signal = AbortSignal.timeout(ANSWER_TIMEOUT_MS);
-    const answer = once(this.socket, 'message', { signal });
-    this.socket.send(bytes, this.#port, this.#host);
-    const [message] = (await answer) as [Buffer];
-    return message;
+    const messages = on(this.socket, 'message', { signal });
+    this.send(bytes);
+    for await (const [message] of messages) {
+      if (isResponseTo(message, idOf(bytes))) return message;
+    }
+    throw new Error('the socket ended');
   }
 
-  /** Announces `ports` of this socket's address under `id`. */
-  async announceAll(id: string, ports: Iterable<number>): Promise<void> {
-    const token = txtOf(await this.ask({ name: DOMAIN })).get('token');
-    for (const port of ports) {
-      await this.ask({
-        name: `${id}.${DOMAIN}`,
-        strings: [`token=${token}`, `announce=${port}`],
-      });
-    }
+  /** Keeps what the server sends unasked from now on. */
+  keepPushes(): Buffer[] {
+    const pushes: Buffer[] = [];
+    this.socket.on('message', (message: Buffer) => {
+      if ((message[2] & 0x80) === 0) pushes.push(message);
+    });
+    return pushes;
   }
 }

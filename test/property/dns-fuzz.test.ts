@@ -6,12 +6,17 @@
  */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { MAX_NAME_BYTES, MAX_TXT_RECORDS, RCODE } from '../../codecs/dns/constants.ts';
+import {
+  MAX_NAME_BYTES,
+  MAX_NSID_BYTES,
+  MAX_TXT_RECORDS,
+  RCODE,
+} from '../../codecs/dns/constants.ts';
 import { DiscoveryTxt } from '../../codecs/dns/discovery-txt.ts';
 import { DomainTable } from '../../codecs/dns/domains.ts';
 import { guardHeader, isSendable, VERDICT } from '../../codecs/dns/guard.ts';
 import { FoldedName, nameEquals, skipName } from '../../codecs/dns/name.ts';
-import { type QueryReader, questionKey } from '../../codecs/dns/query.ts';
+import { NO_COOKIE, type QueryReader, questionKey } from '../../codecs/dns/query.ts';
 import { errorHeader, type ReplyWriter, udpReplyLimit } from '../../codecs/dns/reply.ts';
 import { decodeName } from '../../codecs/dns/text.ts';
 import {
@@ -41,6 +46,9 @@ import { parseStrict } from '../helpers/dns-parse.ts';
 
 const NAME = `vec-name.${DOMAIN}`;
 const DOMAINS = [DOMAIN, 'a.b.c', 'b.c'];
+const COOKIE8 = [0, 10, 0, 8, 1, 2, 3, 4, 5, 6, 7, 8];
+const COOKIE24 = [0, 10, 0, 24, ...Array(24).fill(1)];
+const NSID = [0, 3, 0, 0];
 const ID64 = 'abcdef0123456789'.repeat(4);
 
 function corpus(): Uint8Array[] {
@@ -54,6 +62,12 @@ function corpus(): Uint8Array[] {
     }),
     buildMessage({ question, answers: [announce, announce], additionals: [announce, optRecord()] }),
     buildMessage({ question: { name: 'test-app', type: 33 }, additionals: [optRecord(512)] }),
+    buildMessage({
+      question,
+      additionals: [announce, optRecord(1232, 0, 0, [...COOKIE8, ...NSID])],
+    }),
+    buildMessage({ question, additionals: [optRecord(4096, 0, 0, [...NSID, ...COOKIE24])] }),
+    buildMessage({ question, additionals: [optRecord(600, 0, 0, [...COOKIE24, ...COOKIE8])] }),
     buildMessage({
       question: { name: `${ID64}.${DOMAIN}` },
       additionals: [txtRecord([0xc0, 12], 'token')],
@@ -103,9 +117,14 @@ function snapshot(reader: QueryReader, rcode: number): number[] {
     ednsFlags,
     txtCount,
     Number(reader.isApex),
+    Number(reader.isNameless),
     Number(reader.hasOpt),
   );
   for (let i = 0; i < txtCount; i++) numbers.push(reader.txtStart[i], reader.txtEnd[i]);
+  if (reader.hasOpt) {
+    const { cookieLength, cookieStart, wantsNsid } = reader;
+    numbers.push(cookieLength, cookieLength === NO_COOKIE ? 0 : cookieStart, Number(wantsNsid));
+  }
   return rcode === RCODE.NOERROR ? numbers : [rcode];
 }
 
@@ -118,12 +137,20 @@ function assertReader(reader: QueryReader, rcode: number, start: number, length:
     reader.keyEnd >= 0 && reader.keyEnd <= reader.foldedEnd && reader.foldedEnd < MAX_NAME_BYTES,
   );
   if (rcode !== RCODE.NOERROR) return;
+  if (reader.isNameless) {
+    assert.deepEqual([reader.qdcount, reader.foldedEnd, reader.domain], [0, 0, -1]);
+    assert.ok(reader.hasOpt && reader.cookieLength !== NO_COOKIE, 'a cookie is all there is');
+  }
   assert.ok(reader.questionEnd >= start + 12 && reader.questionEnd <= start + length);
   for (let i = 0; i < reader.txtCount; i++) {
     assert.ok(reader.txtStart[i] > reader.questionEnd && reader.txtEnd[i] <= start + length);
     assert.ok(reader.txtStart[i] < reader.txtEnd[i]);
   }
   assert.notEqual(decodeName(reader.folded, 0, reader.keyEnd), undefined);
+  if (!reader.hasOpt || reader.cookieLength < 0) return;
+  const { cookieLength, cookieStart } = reader;
+  assert.ok(cookieLength === 8 || (cookieLength >= 16 && cookieLength <= 40));
+  assert.ok(cookieStart > reader.questionEnd && cookieStart + cookieLength <= start + length);
 }
 
 test('query reader', () => {
@@ -212,7 +239,13 @@ const six = peers6(40);
 function scribble(writer: ReplyWriter, rng: Rng): void {
   for (let i = rng.below(13); i > 0; i--) {
     const ttl = rng.next();
-    switch (rng.below(9)) {
+    switch (rng.below(11)) {
+      case 9:
+        writer.hinfo(ttl);
+        break;
+      case 10:
+        if (rng.below(4) === 0) writer.truncate();
+        break;
       case 0:
         writer.txtProbe(ttl, token, 0, mapped('127.0.0.1'), 0, rng.below(65_536));
         break;
@@ -243,6 +276,20 @@ function scribble(writer: ReplyWriter, rng: Rng): void {
   }
 }
 
+/** Options at random, as long as there may be. */
+function addOptions({ options }: ReplyWriter, rng: Rng): void {
+  options.clear();
+  if (rng.below(2) === 0) options.bytes.fill(0xc0, options.addCookie(), options.length);
+  if (rng.below(2) === 0) options.addNsid(new Uint8Array(rng.below(MAX_NSID_BYTES + 1)).fill(0x61));
+}
+
+/** Whole options, or none. */
+function assertOptions(rdata: Uint8Array): void {
+  let at = 0;
+  while (at < rdata.length) at += 4 + rdata[at + 2] * 256 + rdata[at + 3];
+  assert.equal(at, rdata.length);
+}
+
 test('guard and answers', () => {
   const bench = new Bench(DOMAINS, 0xa5);
   const { arena, reader, writer } = bench;
@@ -258,6 +305,7 @@ test('guard and answers', () => {
     if (verdict !== VERDICT.QUERY_OK || !isSendable(verdict)) return;
     if (reader.read(arena.bytes, arena.start, length) !== RCODE.NOERROR) return;
     const limit = rng.below(3) === 0 ? rng.below(1400) : udpReplyLimit(reader);
+    addOptions(writer, rng);
     writer.begin(arena.bytes, arena.start, reader, limit);
     scribble(writer, rng);
     const end = writer.finish(rng.below(6), rng.below(2) === 0);
@@ -269,6 +317,7 @@ test('guard and answers', () => {
     const parsed = parseStrict(arena.message(end));
     assert.equal(parsed.id, reader.id);
     assert.equal(parsed.flags & 0x8000, 0x8000);
+    for (const opt of parsed.additionals) assertOptions(opt.rdata);
     answered++;
   });
   assert.ok(answered > FUZZ_MUTATIONS / 20, `${answered} answered`);

@@ -21,6 +21,8 @@ export const STALE = 5;
 export const FULL = 6;
 /** A field is out of its range; nothing happened. */
 export const INVALID = 7;
+/** The peer is not live, and its host, network or name has as many as it may; nothing changed. */
+export const BOUNDED = 8;
 
 export type ApplyResult =
   | typeof ADDED
@@ -29,7 +31,8 @@ export type ApplyResult =
   | typeof ABSENT
   | typeof STALE
   | typeof FULL
-  | typeof INVALID;
+  | typeof INVALID
+  | typeof BOUNDED;
 
 const NO_BYTES = new Uint8Array(0);
 

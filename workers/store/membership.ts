@@ -24,6 +24,7 @@ import {
 } from './layout.ts';
 import type { Names } from './names.ts';
 import type { Records } from './records.ts';
+import type { StoreWatcher } from './watcher.ts';
 
 /**
  * No extents up to here. Each step of a list waits for memory, the reads of an array overlap: from
@@ -44,6 +45,8 @@ export class Membership {
   readonly names: Int32Array;
   readonly records: Int32Array;
   readonly extents: Extents;
+  /** Told of every record that becomes live or stops being so. */
+  watcher: StoreWatcher | null = null;
   readonly #nameRows: Names;
   readonly #recordRows: Records;
 
@@ -92,6 +95,7 @@ export class Membership {
 
   /** Makes a live row the newest record of its name, and the name the most recently used. */
   link(name: number, record: number): void {
+    this.watcher?.count(name, this.records, record * RECORD_WORDS, 1);
     this.#appendNewest(name, record);
     this.names[name * NAME_WORDS + NAME_LIVE] += ONE;
     this.header[HEADER_LIVE]++;
@@ -102,6 +106,7 @@ export class Membership {
 
   /** The reverse of `link`; the name stays, perhaps without records. */
   unlink(name: number, record: number): void {
+    this.watcher?.count(name, this.records, record * RECORD_WORDS, -1);
     this.#detach(name, record);
     this.names[name * NAME_WORDS + NAME_LIVE] -= ONE;
     this.header[HEADER_LIVE]--;

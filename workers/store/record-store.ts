@@ -6,12 +6,14 @@
  * when `needsRepair`.
  *
  * A full store makes room by forgetting the oldest tombstone, else by evicting the oldest record of
- * the least recently used name. Lookups (`touch`) and announces both make a name recently used.
+ * the least recently used name. Lookups (`touch`) and announces both make a name recently used. A
+ * watcher (watcher.ts) may have a peer take the place of the oldest record of its own name.
  */
 import {
   ABSENT,
   ADDED,
   type ApplyResult,
+  BOUNDED,
   type Change,
   FULL,
   INVALID,
@@ -50,6 +52,7 @@ import { isStale, Records } from './records.ts';
 import { type RepairReport, repairStore } from './repair.ts';
 import { type RandomSource, Sampler } from './sample.ts';
 import { type RecordVisitor, visitRecords } from './snapshot.ts';
+import { ADMITTED, REFUSED, REPLACES, type StoreWatcher, type Verdict } from './watcher.ts';
 
 /** What a put that changes nothing gives inside; outside it is REFRESHED. */
 const UNCHANGED = 0;
@@ -138,6 +141,19 @@ export class RecordStore {
     return this.totals[TOTAL_TOMBSTONES_RECLAIMED];
   }
 
+  /**
+   * Has `watcher` asked before a peer becomes live, and told of each that does or no longer is;
+   * null: nobody. It counts what is there first.
+   */
+  watch(watcher: StoreWatcher | null): void {
+    this.membership.watcher = watcher;
+    watcher?.recount();
+  }
+
+  #judge(name: number): Verdict {
+    return this.membership.watcher?.judge(name, this.records.identity) ?? ADMITTED;
+  }
+
   /** The one door of change. Never throws; allocates nothing. */
   apply(change: Change): ApplyResult {
     if (!isValidChange(change)) return INVALID;
@@ -167,7 +183,14 @@ export class RecordStore {
       this.membership.renew(name, record);
       return REFRESHED;
     }
+    const verdict = this.#judge(name);
+    if (verdict === REFUSED) return BOUNDED;
     if (!this.membership.reserve(name, change.family)) return FULL;
+    if (verdict === REPLACES) {
+      // Its tombstone keeps the name, but the block reserved for it may have gone.
+      this.#evictOldest(name);
+      if (!this.membership.reserve(name, change.family)) return FULL;
+    }
     this.membership.dequeueTombstone(name, record);
     this.records.renew(record, change);
     this.membership.link(name, record);
@@ -178,11 +201,14 @@ export class RecordStore {
   #add(known: number, change: Change): ApplyResult {
     const { names, membership } = this;
     let name = known;
+    const verdict = this.#judge(name);
+    if (verdict === REFUSED) return BOUNDED;
     // Before anyone is evicted: what will be refused anyway must cost nobody a record.
     if (name !== NONE && !membership.reserve(name, change.family)) return FULL;
-    if (!this.records.hasRoom()) {
+    if (verdict === REPLACES || !this.records.hasRoom()) {
       if (name !== NONE) names.touch(name);
-      this.#makeRoom();
+      if (verdict === REPLACES) this.#evictOldest(name);
+      else this.#makeRoom();
       // The name itself may have gone to make the room, or lost the block reserved for it.
       if (name !== NONE) name = this.#findName(change);
       if (name !== NONE && !membership.reserve(name, change.family)) return FULL;
@@ -235,7 +261,12 @@ export class RecordStore {
       this.#forget(tombstone);
       return;
     }
-    this.#drop(this.membership.oldest(this.header[HEADER_LRU_OLDEST]));
+    this.#evictOldest(this.header[HEADER_LRU_OLDEST]);
+  }
+
+  /** Frees the oldest live record of a name that has one. */
+  #evictOldest(name: number): void {
+    this.#drop(this.membership.oldest(name));
     this.totals[TOTAL_EVICTED]++;
   }
 
@@ -444,7 +475,11 @@ export class RecordStore {
 
   /** Rebuilds lists, tables and counts from the rows that are whole (repair.ts). */
   repair(): RepairReport {
-    return repairStore(this);
+    const { watcher } = this.membership;
+    this.membership.watcher = null;
+    const report = repairStore(this);
+    this.watch(watcher);
+    return report;
   }
 
   /**

@@ -41,7 +41,7 @@ export class Records {
   readonly table: HashTable;
   readonly limit: number;
   /** The identity being sought or stored: four address words, port. */
-  readonly #identity = new Int32Array(5);
+  readonly identity = new Int32Array(5);
   readonly #hashInput = new Int32Array(6);
   readonly #hash: HalfSipHash;
 
@@ -96,7 +96,7 @@ export class Records {
   /** Takes over the identity of a change for `find` and `create`. */
   setIdentity(change: Change): void {
     const { address, addressOffset: at } = change;
-    const identity = this.#identity;
+    const identity = this.identity;
     if (change.family === 4) {
       identity[0] = 0;
       identity[1] = 0;
@@ -110,7 +110,7 @@ export class Records {
 
   /** The row of the identity under a name, live or tombstone, or NONE. */
   find(name: number): number {
-    const identity = this.#identity;
+    const identity = this.identity;
     const hash = this.#hashIdentity(name, identity, 0, identity[4]);
     const { table } = this;
     let mark = firstMark(hash);
@@ -136,7 +136,7 @@ export class Records {
 
   #matches(record: number, name: number): boolean {
     const { words } = this;
-    const identity = this.#identity;
+    const identity = this.identity;
     const row = record * RECORD_WORDS;
     return (
       words[row + RECORD_NAME] === name &&
@@ -181,7 +181,7 @@ export class Records {
     const row = record * RECORD_WORDS;
     const { words } = this;
     this.#beginRow(row);
-    for (let i = 0; i < 4; i++) words[row + i] = this.#identity[i];
+    for (let i = 0; i < 4; i++) words[row + i] = this.identity[i];
     words[row + RECORD_EXPIRES_AT] = change.expiresAt;
     words[row + RECORD_VERSION] = change.version;
     words[row + RECORD_NAME] = name;

@@ -1,95 +1,42 @@
 /*
- * The Node-API door to socket.c, batch.c and watch.c. server/net/native/addon.ts documents each
- * function. Every argument is checked; misuse throws and never crashes.
+ * The Node-API door to socket.c, batch.c, event.c and watch.c. server/net/native/addon.ts documents
+ * each function. Every argument is checked; misuse throws and never crashes.
  *
- * A socket is known to JavaScript by a handle, a number that names an entry of a table of the
- * environment (each thread has its own) and the entry's generation, so that a stale handle finds
- * nobody.
+ * A socket or an event is known to JavaScript by a handle, a number that names an entry of a table
+ * of the environment (each thread has its own) and the entry's generation, so that a stale handle
+ * finds nobody.
  */
-#include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <unistd.h>
 #include <uv.h>
 
+#include "event.h"
 #include "socket.h"
+#include "values.h"
 #include "watch.h"
 
-/* Sockets per thread; the handle is entry + MAX_SOCKETS * generation. */
-#define MAX_SOCKETS 256u
-#define MAX_GENERATIONS (UINT32_MAX / MAX_SOCKETS)
+/* Sockets and events per thread; the handle is entry + MAX_ENTRIES * generation. */
+#define MAX_ENTRIES 256u
+#define MAX_GENERATIONS (UINT32_MAX / MAX_ENTRIES)
 
 /* The usual size on x64 and arm64 with 4 KiB pages; larger ones only waste the advice. */
 #define HUGE_PAGE_BYTES ((uintptr_t)2 << 20)
 
+enum kind { FREE, SOCKET, EVENT };
+
 struct entry {
-  struct udp_socket *socket; /* NULL = free */
+  enum kind kind;
+  struct udp_socket *socket; /* of a SOCKET */
+  int event;                 /* of an EVENT: its descriptor, or -1 */
   struct watch *watch;
   uint32_t generation;
 };
 
 struct environment {
-  struct entry entries[MAX_SOCKETS];
+  struct entry entries[MAX_ENTRIES];
 };
-
-static const char *const WRONG_ARGUMENTS = "ERR_INVALID_ARG_VALUE";
-
-static napi_value throw_misuse(napi_env env, const char *message) {
-  (void)napi_throw_type_error(env, WRONG_ARGUMENTS, message);
-  return NULL;
-}
-
-/*
- * Throws an Error with `code` and `syscall`, as Node's own sockets do. `error` is a negative
- * errno.
- */
-static napi_value throw_errno(napi_env env, int error, const char *call) {
-  char name[32], text[96], message[192];
-  uv_err_name_r(error, name, sizeof name);
-  uv_strerror_r(error, text, sizeof text);
-  (void)snprintf(message, sizeof message, "%s %s: %s", call, name, text);
-  napi_value code, string, object, value;
-  if (napi_create_string_utf8(env, name, NAPI_AUTO_LENGTH, &code) == napi_ok &&
-      napi_create_string_utf8(env, message, NAPI_AUTO_LENGTH, &string) == napi_ok &&
-      napi_create_error(env, code, string, &object) == napi_ok &&
-      napi_create_string_utf8(env, call, NAPI_AUTO_LENGTH, &value) == napi_ok &&
-      napi_set_named_property(env, object, "syscall", value) == napi_ok)
-    (void)napi_throw(env, object);
-  return NULL;
-}
-
-/* Reads exactly `count` arguments; false after throwing. */
-static bool arguments(napi_env env, napi_callback_info info, napi_value *values, size_t count) {
-  size_t given = count;
-  if (napi_get_cb_info(env, info, &given, values, NULL, NULL) == napi_ok && given >= count)
-    return true;
-  throw_misuse(env, "too few arguments");
-  return false;
-}
-
-static bool read_u32(napi_env env, napi_value value, uint32_t most, uint32_t *result) {
-  double number;
-  if (napi_get_value_double(env, value, &number) == napi_ok && number >= 0 && number <= most) {
-    *result = (uint32_t)number;
-    if (*result == number) return true;
-  }
-  throw_misuse(env, "an integer is missing or out of range");
-  return false;
-}
-
-/* A typed array of `type` with at least `least` elements. */
-static bool read_array(napi_env env, napi_value value, napi_typedarray_type type, size_t least,
-                       void **data, size_t *length) {
-  napi_typedarray_type actual;
-  bool is_array = false;
-  if (napi_is_typedarray(env, value, &is_array) == napi_ok && is_array &&
-      napi_get_typedarray_info(env, value, &actual, length, data, NULL, NULL) == napi_ok &&
-      actual == type && *length >= least && (*data != NULL || *length == 0))
-    return true;
-  throw_misuse(env, "a typed array is missing, too short or of the wrong type");
-  return false;
-}
 
 static bool read_slab(napi_env env, napi_value value, struct slab *slab) {
   void *data;
@@ -114,34 +61,57 @@ static struct entry *entry_of(napi_env env, napi_value value) {
   struct environment *environment = environment_of(env);
   uint32_t handle;
   if (environment == NULL || !read_u32(env, value, UINT32_MAX, &handle)) return NULL;
-  struct entry *entry = &environment->entries[handle % MAX_SOCKETS];
-  if (entry->socket != NULL && entry->generation == handle / MAX_SOCKETS) return entry;
-  throw_misuse(env, "not an open socket of this thread");
+  struct entry *entry = &environment->entries[handle % MAX_ENTRIES];
+  if (entry->kind != FREE && entry->generation == handle / MAX_ENTRIES) return entry;
+  throw_misuse(env, "not an open socket or event of this thread");
   return NULL;
 }
 
 static struct udp_socket *socket_of(napi_env env, napi_value value) {
   struct entry *entry = entry_of(env, value);
-  return entry == NULL ? NULL : entry->socket;
+  if (entry == NULL || entry->kind == SOCKET) return entry == NULL ? NULL : entry->socket;
+  throw_misuse(env, "an event is no socket");
+  return NULL;
+}
+
+/* The event's descriptor, or -1 after throwing. */
+static int event_of(napi_env env, napi_value value) {
+  struct entry *entry = entry_of(env, value);
+  if (entry == NULL || entry->kind == EVENT) return entry == NULL ? -1 : entry->event;
+  throw_misuse(env, "a socket is no event");
+  return -1;
+}
+
+static int descriptor_of(const struct entry *entry) {
+  return entry->kind == EVENT ? entry->event : entry->socket->fd;
 }
 
 static void free_entry(struct entry *entry) {
   if (entry->watch != NULL) watch_stop(entry->watch);
-  udp_close(entry->socket);
-  free(entry->socket);
-  entry->socket = NULL;
+  if (entry->kind == EVENT) {
+    if (entry->event >= 0) close(entry->event);
+  } else {
+    udp_close(entry->socket);
+    free(entry->socket);
+    entry->socket = NULL;
+  }
+  entry->kind = FREE;
   entry->generation = entry->generation == MAX_GENERATIONS - 1 ? 0 : entry->generation + 1;
 }
 
-/* A free entry with room for a socket, or NULL after throwing. */
-static struct entry *new_entry(napi_env env) {
+/* A free entry made a SOCKET or an EVENT that is not open yet, or NULL after throwing. */
+static struct entry *new_entry(napi_env env, enum kind kind) {
   struct environment *environment = environment_of(env);
-  for (uint32_t i = 0; environment != NULL && i < MAX_SOCKETS; i++) {
+  for (uint32_t i = 0; environment != NULL && i < MAX_ENTRIES; i++) {
     struct entry *entry = &environment->entries[i];
-    if (entry->socket != NULL) continue;
-    entry->socket = calloc(1, sizeof *entry->socket);
-    if (entry->socket == NULL) break;
-    entry->socket->fd = -1;
+    if (entry->kind != FREE) continue;
+    entry->event = -1;
+    if (kind == SOCKET) {
+      entry->socket = calloc(1, sizeof *entry->socket);
+      if (entry->socket == NULL) break;
+      entry->socket->fd = -1;
+    }
+    entry->kind = kind;
     return entry;
   }
   throw_errno(env, UV_EMFILE, "open");
@@ -149,7 +119,7 @@ static struct entry *new_entry(napi_env env) {
 }
 
 /*
- * The handle of an entry whose socket was opened with `error`; throws and frees the entry
+ * The handle of an entry whose descriptor was opened if `error` is 0; throws and frees the entry
  * otherwise.
  */
 static napi_value finish_open(napi_env env, struct entry *entry, int error, const char *call) {
@@ -160,7 +130,7 @@ static napi_value finish_open(napi_env env, struct entry *entry, int error, cons
   struct environment *environment = environment_of(env);
   uint32_t number = (uint32_t)(entry - environment->entries);
   napi_value handle = NULL;
-  if (napi_create_uint32(env, number + MAX_SOCKETS * entry->generation, &handle) != napi_ok)
+  if (napi_create_uint32(env, number + MAX_ENTRIES * entry->generation, &handle) != napi_ok)
     free_entry(entry);
   return handle;
 }
@@ -188,7 +158,7 @@ static napi_value js_open(napi_env env, napi_callback_info info) {
       .send_bytes = send_bytes,
   };
   memcpy(options.address, address, sizeof options.address);
-  struct entry *entry = new_entry(env);
+  struct entry *entry = new_entry(env, SOCKET);
   if (entry == NULL) return NULL;
   const char *call = "open";
   int error = udp_open(entry->socket, &options, &call);
@@ -199,9 +169,9 @@ static napi_value js_open(napi_env env, napi_callback_info info) {
 /* Two owners of one descriptor would close it twice, and by then it may be somebody else's. */
 static bool is_ours(napi_env env, int fd) {
   struct environment *environment = environment_of(env);
-  for (uint32_t i = 0; environment != NULL && i < MAX_SOCKETS; i++) {
-    const struct udp_socket *socket = environment->entries[i].socket;
-    if (socket != NULL && socket->fd == fd) return true;
+  for (uint32_t i = 0; environment != NULL && i < MAX_ENTRIES; i++) {
+    const struct entry *entry = &environment->entries[i];
+    if (entry->kind != FREE && descriptor_of(entry) == fd) return true;
   }
   return false;
 }
@@ -213,7 +183,7 @@ static napi_value js_adopt(napi_env env, napi_callback_info info) {
       !read_u32(env, values[1], UINT16_MAX, &receiver))
     return NULL;
   if (is_ours(env, (int)fd)) return throw_errno(env, UV_EEXIST, "adopt");
-  struct entry *entry = new_entry(env);
+  struct entry *entry = new_entry(env, SOCKET);
   if (entry == NULL) return NULL;
   const char *call = "adopt";
   int error = udp_adopt(entry->socket, (int)fd, &call);
@@ -225,7 +195,7 @@ static napi_value js_duplicate(napi_env env, napi_callback_info info) {
   napi_value values[1];
   uint32_t fd;
   if (!arguments(env, info, values, 1) || !read_u32(env, values[0], INT32_MAX, &fd)) return NULL;
-  struct entry *entry = new_entry(env);
+  struct entry *entry = new_entry(env, SOCKET);
   if (entry == NULL) return NULL;
   const char *call = "duplicate";
   int error = udp_duplicate(entry->socket, (int)fd, &call);
@@ -271,8 +241,9 @@ static napi_value js_watch(napi_env env, napi_callback_info info) {
   if (entry == NULL) return NULL;
   if (napi_typeof(env, values[1], &type) != napi_ok || type != napi_function)
     return throw_misuse(env, "the callback is not a function");
-  if (entry->watch != NULL) return throw_misuse(env, "the socket is watched already");
-  int error = watch_start(env, entry->socket->fd, values[1], &entry->watch);
+  if (entry->watch != NULL) return throw_misuse(env, "it is watched already");
+  int fd = descriptor_of(entry);
+  int error = watch_start(env, fd, entry->kind == EVENT, values[1], &entry->watch);
   if (error != 0) throw_errno(env, error, "uv_poll");
   return NULL;
 }
@@ -285,10 +256,46 @@ static napi_value js_unwatch(napi_env env, napi_callback_info info) {
   return NULL;
 }
 
-static napi_value return_number(napi_env env, uint32_t number) {
-  napi_value result = NULL;
-  (void)napi_create_uint32(env, number, &result);
-  return result;
+static napi_value finish_event(napi_env env, struct entry *entry, int fd, const char *call) {
+  entry->event = fd < 0 ? -1 : fd;
+  return finish_open(env, entry, fd < 0 ? fd : 0, call);
+}
+
+static napi_value js_event_open(napi_env env, napi_callback_info info) {
+  (void)info;
+  struct entry *entry = new_entry(env, EVENT);
+  if (entry == NULL) return NULL;
+  const char *call = "eventfd";
+  int fd = event_open(&call);
+  return finish_event(env, entry, fd, call);
+}
+
+static napi_value js_event_duplicate(napi_env env, napi_callback_info info) {
+  napi_value values[1];
+  uint32_t fd;
+  if (!arguments(env, info, values, 1) || !read_u32(env, values[0], INT32_MAX, &fd)) return NULL;
+  struct entry *entry = new_entry(env, EVENT);
+  if (entry == NULL) return NULL;
+  const char *call = "eventfd";
+  int copy = event_duplicate((int)fd, &call);
+  return finish_event(env, entry, copy, call);
+}
+
+static napi_value js_event_descriptor(napi_env env, napi_callback_info info) {
+  napi_value values[1];
+  if (!arguments(env, info, values, 1)) return NULL;
+  int fd = event_of(env, values[0]);
+  return fd < 0 ? NULL : return_number(env, (uint32_t)fd);
+}
+
+static napi_value js_event_signal(napi_env env, napi_callback_info info) {
+  napi_value values[1];
+  if (!arguments(env, info, values, 1)) return NULL;
+  int fd = event_of(env, values[0]);
+  if (fd < 0) return NULL;
+  int error = event_signal(fd);
+  if (error != 0) throw_errno(env, error, "write");
+  return NULL;
 }
 
 /* Adds to the caller's counts. */
@@ -425,8 +432,8 @@ static void free_environment(napi_env env, void *data, void *hint) {
   struct environment *environment = data;
   (void)env;
   (void)hint;
-  for (uint32_t i = 0; i < MAX_SOCKETS; i++)
-    if (environment->entries[i].socket != NULL) free_entry(&environment->entries[i]);
+  for (uint32_t i = 0; i < MAX_ENTRIES; i++)
+    if (environment->entries[i].kind != FREE) free_entry(&environment->entries[i]);
   free(environment);
 }
 
@@ -443,6 +450,10 @@ NAPI_MODULE_INIT(/* napi_env env, napi_value exports */) {
       {.utf8name = "send", .method = js_send},
       {.utf8name = "discard", .method = js_discard},
       {.utf8name = "kernelDrops", .method = js_kernel_drops},
+      {.utf8name = "eventOpen", .method = js_event_open},
+      {.utf8name = "eventDuplicate", .method = js_event_duplicate},
+      {.utf8name = "eventDescriptor", .method = js_event_descriptor},
+      {.utf8name = "eventSignal", .method = js_event_signal},
       {.utf8name = "hugePages", .method = js_huge_pages},
       {.utf8name = "layout", .method = js_layout},
   };

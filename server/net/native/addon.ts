@@ -20,8 +20,8 @@ export const COUNT_SEND_FAILED = 3;
 export const COUNTS_LENGTH = 4;
 
 /**
- * The functions of addon.c. A handle names an open socket of the calling thread. System errors are
- * thrown with `code` (EADDRINUSE, EACCES, ...) and `syscall`; misuse throws a TypeError.
+ * The functions of addon.c. A handle names an open socket or event of the calling thread. System
+ * errors are thrown with `code` (EADDRINUSE, EACCES, ...) and `syscall`; misuse throws a TypeError.
  */
 export interface UdpAddon {
   /**
@@ -46,7 +46,11 @@ export interface UdpAddon {
   close(handle: number): void;
   /** [fd, family, port, scope, receive buffer bytes]; the bound address goes into 16 bytes. */
   describe(handle: number, address: Uint8Array): number[];
-  /** Calls `callback` whenever the socket is readable and keeps the event loop alive. */
+  /**
+   * Calls `callback` whenever the socket is readable, and keeps the event loop alive. Of an event:
+   * once per turn of the loop in which it has been signalled since the last call, however often;
+   * keeps nothing alive.
+   */
   watch(handle: number, callback: () => void): void;
   unwatch(handle: number): void;
   /**
@@ -75,6 +79,20 @@ export interface UdpAddon {
   discard(handle: number, counts: Uint32Array): number;
   /** Datagrams the kernel dropped since this was last known. */
   kernelDrops(handle: number): number;
+  /**
+   * Opens an event: what other threads signal to have a callback of this thread called (`watch`).
+   * An eventfd; returns its handle, for `watch`, `unwatch` and `close` as a socket's.
+   */
+  eventOpen(): number;
+  /**
+   * A duplicate of another thread's event, to signal; it closes with this thread. Throws EINVAL
+   * when `fd` is a descriptor of another sort.
+   */
+  eventDuplicate(fd: number): number;
+  /** The event's descriptor, for `eventDuplicate` in another thread. */
+  eventDescriptor(handle: number): number;
+  /** Wakes the thread that watches the event. Never waits; signals not yet seen are one. */
+  eventSignal(handle: number): void;
   /**
    * Advises the kernel to put huge pages under the whole 2 MiB pages of `bytes` (madvise,
    * MADV_HUGEPAGE): a large table read at random then misses the cache but not the TLB. True when

@@ -1,9 +1,10 @@
 #include "watch.h"
 
-#include <stdbool.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <uv.h>
+
+#include "event.h"
 
 /*
  * Lives until the loop has let go of the poll handle, also when the environment ends first: the
@@ -12,6 +13,7 @@
 struct watch {
   uv_poll_t poll;
   int fd;
+  bool event;
   napi_env env;
   napi_ref callback;
   napi_async_cleanup_hook_handle hook;
@@ -52,7 +54,10 @@ static void call(napi_env env, napi_ref callback) {
 static void on_readable(uv_poll_t *poll, int status, int events) {
   struct watch *watch = poll->data;
   (void)events;
-  if (status != 0) {
+  if (watch->event) {
+    /* Drained before the call: a signal from here on, for what the call may miss, calls again. */
+    if (event_drain(watch->fd) == 0) return;
+  } else if (status != 0) {
     /* uv has stopped polling because of a pending socket error: take the error, and poll again. */
     int error = 0;
     socklen_t size = sizeof error;
@@ -67,12 +72,13 @@ static void on_readable(uv_poll_t *poll, int status, int events) {
   (void)napi_close_handle_scope(env, scope);
 }
 
-int watch_start(napi_env env, int fd, napi_value callback, struct watch **owner) {
+int watch_start(napi_env env, int fd, bool event, napi_value callback, struct watch **owner) {
   uv_loop_t *loop = NULL;
   if (napi_get_uv_event_loop(env, &loop) != napi_ok) return UV_ENOTSUP;
   struct watch *watch = calloc(1, sizeof *watch);
   if (watch == NULL) return UV_ENOMEM;
   watch->fd = fd;
+  watch->event = event;
   watch->env = env;
   watch->owner = owner;
   watch->poll.data = watch;
@@ -88,6 +94,9 @@ int watch_start(napi_env env, int fd, napi_value callback, struct watch **owner)
     return UV_ENOMEM;
   }
   error = uv_poll_start(&watch->poll, UV_READABLE, on_readable);
-  if (error != 0) watch_stop(watch);
+  if (error != 0)
+    watch_stop(watch);
+  else if (event)
+    uv_unref((uv_handle_t *)&watch->poll);
   return error;
 }

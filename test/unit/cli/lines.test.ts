@@ -6,21 +6,23 @@ import { listenLines } from '../../../server/cli/listen.ts';
 import { startLines } from '../../../server/cli/serve.ts';
 import { serveConfig } from '../../../server/options/serve.ts';
 
-const socket = (address: string, port: number) => ({
+const socket = (address: string, port: number, transport: 'udp' | 'tcp' = 'udp') => ({
   address,
   port,
+  transport,
   backend: 'batch',
   receiveBufferBytes: 425_984,
 });
 
 describe('what a started server prints', () => {
   test('serve: a line per socket, what it keeps, how to try it', () => {
-    const config = serveConfig({ domain: 'a.b,c.d', ttl: '0' }, {}, () => {});
-    assert.deepEqual(startLines(config, [socket('0.0.0.0', 53), socket('::', 5300)]), [
+    const config = serveConfig({ domain: 'a.b,c.d', ttl: '0', workers: '2' }, {}, () => {});
+    assert.deepEqual(startLines(config, [socket('0.0.0.0', 53), socket('::', 5300, 'tcp')]), [
       `waypost ${version}`,
       'dns 0.0.0.0:53 udp batch (receive buffer 425984 bytes)',
-      'dns [::]:5300 udp batch (receive buffer 425984 bytes)',
+      'dns [::]:5300 tcp',
       'domains a.b, c.d; records are kept for ever, at most 100000',
+      'worker threads 2; replies to unproven sources: 200 a second and prefix',
       'try it: dig @127.0.0.1 my-app.a.b SRV',
     ]);
     const other = startLines(

@@ -13,6 +13,7 @@ import {
   SLOT_PORT,
   Slab,
 } from '../../../workers/slab.ts';
+import { Client, closeHouse, openHouse, until } from './udp-house.ts';
 
 type OnSent = (error: Error | null) => void;
 
@@ -89,4 +90,23 @@ test('a close with nothing queued does not wait, and a refusal settles too', asy
   await close();
   assert.equal(timer.delayMs, 0, 'no timer');
   assert.deepEqual([sums().sent, sums().dropSendError], [0, 3]);
+});
+
+test('starved, it still says that its turn ends: who sleeps must be woken again', async () => {
+  const house = await openHouse('dgram', { slotCount: 1 });
+  const client = await Client.open();
+  const held: number[] = [];
+  const calls: string[] = [];
+  house.socket.start((slots) => held.push(slots[0]), {
+    onStarved: () => calls.push('starved'),
+    onTurnEnd: () => calls.push('turn ends'),
+  });
+  client.send('one', house.socket.port, '127.0.0.1');
+  client.send('two', house.socket.port, '127.0.0.1');
+  await until(() => house.sums().dropNoSlot === 1, 'a drop');
+  assert.deepEqual(calls, ['turn ends', 'starved', 'turn ends']);
+  house.socket.send(Int32Array.from(held), 1);
+  house.socket.release(Int32Array.from(held), 1);
+  client.close();
+  await closeHouse(house);
 });

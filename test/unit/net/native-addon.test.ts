@@ -1,9 +1,20 @@
 /** The addon's door: the layout both sides share, and what loading it says. */
 import assert from 'node:assert/strict';
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  closeSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  openSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+  writeSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
+import { fileURLToPath } from 'node:url';
 import {
   EXPECTED_LAYOUT,
   layoutDifference,
@@ -31,6 +42,7 @@ describe('native addon', { skip: loaded.addon === null ? loaded.reason : false }
     const bytes = slab.Slab.allocate(2).bytes;
     const counts = new Uint32Array(4);
     const handle = addon.open(address(), 4, 0, 0, 0, 0, 0, 1);
+    const event = addon.eventOpen();
     const misuse = { name: 'TypeError', code: 'ERR_INVALID_ARG_VALUE' };
     const calls: (() => unknown)[] = [
       () => addon.open(new Uint8Array(15), 4, 0, 0, 0, 0, 0, 1),
@@ -55,6 +67,20 @@ describe('native addon', { skip: loaded.addon === null ? loaded.reason : false }
       () => addon.describe(handle, new Uint8Array(4)),
       () => addon.adopt(-1, 0),
       () => (addon.close as () => void)(),
+      () => addon.eventDuplicate(-1),
+      () => addon.eventDuplicate(2 ** 31),
+      () => addon.eventDuplicate(...([] as unknown as [number])),
+      () => addon.eventDescriptor(handle),
+      () => addon.eventDescriptor(event + 256),
+      () => addon.eventSignal(handle),
+      () => addon.eventSignal('1' as never),
+      () => addon.eventSignal(...([] as unknown as [number])),
+      () => addon.watch(event, undefined as never),
+      () => addon.describe(event, new Uint8Array(16)),
+      () => addon.recv(event, bytes, new Int32Array(1), 1, counts),
+      () => addon.send(event, bytes, new Int32Array(1), 1, counts),
+      () => addon.discard(event, counts),
+      () => addon.kernelDrops(event),
       () => addon.hugePages(...([] as unknown as [Uint8Array])),
       () => addon.hugePages(new SharedArrayBuffer(4 << 20) as never),
       () => addon.hugePages(new Uint32Array(1 << 20) as never),
@@ -64,6 +90,8 @@ describe('native addon', { skip: loaded.addon === null ? loaded.reason : false }
     for (const call of calls) assert.throws(call, misuse, String(call));
     addon.close(handle);
     assert.throws(() => addon.close(handle), misuse);
+    addon.close(event);
+    assert.throws(() => addon.eventSignal(event), misuse);
     const next = addon.open(address(), 4, 0, 0, 0, 0, 0, 1);
     assert.notEqual(next, handle, 'a stale handle finds nobody');
     addon.close(next);
@@ -84,13 +112,40 @@ describe('native addon', { skip: loaded.addon === null ? loaded.reason : false }
     assert.equal(addon.hugePages(detached), false, 'detached');
   });
 
-  test('a thread opens 256 sockets and no more', () => {
+  test('signals go to events only, and a full event is no error', () => {
+    assert.ok(loaded.addon);
+    const { addon } = loaded;
+    const socket = addon.open(address(), 4, 0, 0, 0, 0, 0, 1);
+    const [socketFd] = addon.describe(socket, new Uint8Array(16));
+    const file = openSync(fileURLToPath(import.meta.url), 'r');
+    for (const fd of [socketFd, file]) {
+      assert.throws(() => addon.eventDuplicate(fd), { code: 'EINVAL', syscall: 'eventfd' });
+    }
+    closeSync(file);
+    assert.throws(() => addon.eventDuplicate(file), { code: 'EBADF', syscall: 'fcntl' });
+    addon.close(socket);
+
+    const event = addon.eventOpen();
+    const fd = addon.eventDescriptor(event);
+    const copy = addon.eventDuplicate(fd);
+    assert.notEqual(addon.eventDescriptor(copy), fd);
+    writeSync(fd, new Uint8Array([0xfd, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff]));
+    for (let i = 0; i < 3; i++) addon.eventSignal(copy);
+    addon.close(event);
+    addon.eventSignal(copy);
+    addon.close(copy);
+  });
+
+  test('a thread opens 256 sockets and events, and no more', () => {
     assert.ok(loaded.addon);
     const { addon } = loaded;
     const handles: number[] = [];
     assert.throws(
       () => {
-        for (;;) handles.push(addon.open(address(), 4, 0, 0, 0, 0, 0, 1));
+        for (;;) {
+          handles.push(addon.open(address(), 4, 0, 0, 0, 0, 0, 1));
+          handles.push(addon.eventOpen());
+        }
       },
       { code: 'EMFILE' },
     );
@@ -112,6 +167,10 @@ const FUNCTIONS: Record<keyof UdpAddon, true> = {
   send: true,
   discard: true,
   kernelDrops: true,
+  eventOpen: true,
+  eventDuplicate: true,
+  eventDescriptor: true,
+  eventSignal: true,
   hugePages: true,
   layout: true,
 };

@@ -1,10 +1,13 @@
 import assert from 'node:assert/strict';
+import { availableParallelism } from 'node:os';
 import { describe, test } from 'node:test';
+import { CidrList } from '../../../server/limits/cidr.ts';
 import { listenConfig } from '../../../server/options/listen.ts';
 import { explainListenError } from '../../../server/options/listen-error.ts';
 import { type FlagValues, type Resolved, UsageError } from '../../../server/options/option.ts';
 import { serveConfig, serveOptions } from '../../../server/options/serve.ts';
 import { chooseTokenSecret } from '../../../server/options/token-secret.ts';
+import { MAX_WORKERS } from '../../../server/options/workers.ts';
 
 const quiet = (): void => undefined;
 
@@ -21,6 +24,19 @@ describe('serve: options to configuration', () => {
       ttlSeconds: 3600,
       limit: 100_000,
       udpBackend: 'auto',
+      workers: Math.min(availableParallelism() - 1, MAX_WORKERS),
+      sendFrom: 'auto',
+      limits: {
+        rateLimit: 200,
+        rateLimitExempt: CidrList.none,
+        prefixLimit: 12_500,
+        nameLimit: 8192,
+        tcpConnections: 4096,
+        tcpConnectionsPerPrefix: 256,
+        tcpIdleMs: 10_000,
+      },
+      nsid: null,
+      cookieSecrets: null,
       tokenSecret: null,
       notice: quiet,
     });
@@ -70,6 +86,20 @@ describe('listen: the original command line', () => {
       config.dns === 'off' ? [] : config.dns.map(({ port }) => port),
       [53, 53, 5300, 5300],
     );
+    assert.equal(config.limits.prefixLimit, 1250, 'an eighth of its limit');
+  });
+
+  test('threads and limits, which the original has no flags for, by the variables of serve', () => {
+    const env = {
+      WAYPOST_WORKERS: '3',
+      WAYPOST_SEND_FROM: 'main',
+      WAYPOST_RATE_LIMIT: 'off',
+      WAYPOST_TCP_CONNECTIONS: '0',
+    };
+    const { workers, sendFrom, limits } = listenConfig({}, env, quiet);
+    assert.deepEqual([workers, sendFrom], [3, 'main']);
+    assert.deepEqual([limits.rateLimit, limits.tcpConnections], [null, 0]);
+    assert.throws(() => listenConfig({}, { WAYPOST_WORKERS: 'many' }, quiet), /WAYPOST_WORKERS/);
   });
 
   test('ports and an address', () => {
@@ -173,6 +203,12 @@ describe('what to do about an address that cannot be opened', () => {
       assert.ok(text.includes(way), way);
     }
     assert.ok(!at('EADDRINUSE', 5300).includes('resolved'));
+  });
+
+  test('taken for TCP alone: the error names it, and so does what to look at', () => {
+    const error = Object.assign(new Error('no'), { code: 'EADDRINUSE', syscall: 'listen' });
+    const text = explainListenError(error, { address: '127.0.0.1', port: 5300 });
+    assert.match(text, /^127\.0\.0\.1:5300 tcp: already in use\n.*ss -ltnp/);
   });
 
   test('no such address, no IPv6, anything else', () => {

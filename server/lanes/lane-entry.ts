@@ -1,0 +1,4 @@
+/** The entry of a lane's thread. */
+import { awaitAssignment, serveLane } from './lane-thread.ts';
+
+awaitAssignment(serveLane);

@@ -1,0 +1,45 @@
+/**
+ * Where a datagram came from, as limits see it: the network, not the host. Whoever has one address
+ * of a /24 or a /56 easily has the others, so they share what a stranger may have. Of that share in
+ * turn one host must not have all: a host is an IPv4 address, or a /64, which one machine fills.
+ *
+ *   IPv4, /24   high = 0 | c | b | a            low = 4
+ *   IPv6, /56   high = bytes 3 2 1 0            low = bytes 6 5 4 | 6
+ *   IPv4, /32   high = d | c | b | a            low = 4
+ *   IPv6, /64   high = bytes 3 2 1 0            low = bytes 7 6 5 4
+ *
+ * Two words that are the prefix itself, not a hash of it: equal words are equal prefixes, or with
+ * the same family equal hosts. `low` of a prefix is never 0, so that 0 can mean nobody.
+ */
+
+export const PREFIX4_BITS = 24;
+export const PREFIX6_BITS = 56;
+
+/** The third word of a v4-mapped address: bytes 00 00 ff ff. */
+const V4_MAPPED = 0xffff0000 | 0;
+const LOW_24_BITS = 0xff_ffff;
+
+/** Whether the four words at `at` are a v4-mapped address. */
+function isMapped(words: Int32Array, at: number): boolean {
+  return words[at + 2] === V4_MAPPED && words[at + 1] === 0 && words[at] === 0;
+}
+
+/** First word of the prefix of the 16-byte address in the four words at `at`. */
+export function prefixHigh(words: Int32Array, at: number): number {
+  return isMapped(words, at) ? words[at + 3] & LOW_24_BITS : words[at];
+}
+
+/** Second word of the prefix; its low byte is the family, 4 or 6. */
+export function prefixLow(words: Int32Array, at: number): number {
+  return isMapped(words, at) ? 4 : (words[at + 1] << 8) | 6;
+}
+
+/** First word of the host of the 16-byte address in the four words at `at`. */
+export function hostHigh(words: Int32Array, at: number): number {
+  return isMapped(words, at) ? words[at + 3] : words[at];
+}
+
+/** Second word of the host. */
+export function hostLow(words: Int32Array, at: number): number {
+  return isMapped(words, at) ? 4 : words[at + 1];
+}
