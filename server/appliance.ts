@@ -24,6 +24,7 @@ import {
   mainCounters,
   SLOTS_PER_RECEIVER,
 } from './lanes/house.ts';
+import { TICK_MS } from './lanes/lane-thread.ts';
 import { Lanes } from './lanes/lanes.ts';
 import { RateLimiter } from './limits/rate-limiter.ts';
 import { type Listeners, openListeners } from './listeners.ts';
@@ -32,9 +33,6 @@ import { SOCKET_DNS } from './net/protocol-table.ts';
 import type { ApplianceConfig } from './options/config.ts';
 import { Pipeline } from './pipeline.ts';
 import { secretBytes, secretUint32 } from './rng.ts';
-
-/** How often inline lanes look at what is due: the original's retry timer ticks as often. */
-const TICK_MS = 250;
 
 export interface Listening {
   readonly address: string;
@@ -126,11 +124,12 @@ function run(config: ApplianceConfig, clock: Clock, parts: Parts): Appliance {
     clock,
   });
   lanes.serve({ ports, collector, laneConfig, counters });
+  const turnEnds = () => lanes.turnEnds();
   listeners.start(
     (receiver, slots, count) => pipeline.receive(receiver, SOCKET_DNS, slots, count),
     {
-      onStarved: () => lanes.turnEnds(),
-      onTurnEnd: () => lanes.turnEnds(),
+      onStarved: turnEnds,
+      onTurnEnd: turnEnds,
       waitsWhenStarved: config.workers > 0,
       restsAfterFew: lanesSend,
     },

@@ -106,9 +106,10 @@ export class Collector {
 
   /** Slots that a lane's ring had no room for: nothing is sent. */
   refused(slots: Int32Array, count: number): void {
+    const { slab, limiter } = this.#config;
     for (let i = 0; i < count; i++) {
-      this.#config.slab.i32[(slots[i] * SLOT_BYTES + SLOT_LENGTH) >> 2] = 0;
-      this.#settled(slots[i]);
+      this.#holder[slots[i]] = NOBODY;
+      limiter?.cancel(slab, slots[i]);
     }
   }
 
@@ -148,7 +149,6 @@ export class Collector {
   /** Takes back all a lane holds that nobody will serve again: at the close. */
   abandon(lane: number): number {
     const { requests } = this.#config.lanes[lane];
-    this.collect(lane);
     while (requests.pop(this.#done, UDP_BATCH) > 0);
     return this.reclaim(lane);
   }
@@ -223,12 +223,8 @@ export class Collector {
   }
 
   #settled(slot: number): void {
-    const { slab, limiter } = this.#config;
     this.#holder[slot] = NOBODY;
-    if (limiter === null) return;
-    if (slab.bytes[slot * SLOT_BYTES + SLOT_TRANSPORT] === TRANSPORT_UDP) {
-      limiter.settle(slab, slot);
-    }
+    this.#config.limiter?.settle(this.#config.slab, slot);
   }
 
   #freeOwn(slot: number): void {
