@@ -22,7 +22,7 @@ import { LOOKUP_NAMES } from './load/subject.ts';
 import { formatTable } from './table.ts';
 
 const AFTER_MS = 100;
-const KILL_SECONDS = 1.2;
+const KILL_SECONDS = 0.4;
 /** A lane counts as hung after a second without a sign of life. */
 const HANG_SECONDS = 2;
 /** Silences that begin this little before the deed are its doing: what it stopped was under way. */
