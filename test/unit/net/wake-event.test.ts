@@ -203,7 +203,8 @@ describe('wake event across threads', { skip }, () => {
     const usual = descriptors();
     for (let i = 0; i < 20; i++) await kill();
     await settle();
-    assert.equal(descriptors(), usual);
+    // A thread's last descriptor may close after its end was told (Node 24): fewer is no leak.
+    assert.ok(descriptors() <= usual, `${descriptors()} open, ${usual} before`);
     const signal = new WakeSignal(event.fd);
     const before = calls;
     signal.signal();
