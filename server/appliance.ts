@@ -7,10 +7,17 @@ import { createHash } from 'node:crypto';
 import { DomainTable } from '../codecs/dns/domains.ts';
 import { QueryReader } from '../codecs/dns/query.ts';
 import { MAC_BYTES, MAC_KEY_BYTES, mac } from '../codecs/mac/mac.ts';
-import { laneBounds } from '../workers/bounds.ts';
+import { DEFAULT_NAME_LIMIT, laneBounds } from '../workers/bounds.ts';
 import { deriveCookieSecret } from '../workers/cookies.ts';
 import { type CounterName, namedCounters, sumCounters } from '../workers/counters.ts';
-import { createLane, type LaneConfig, nameHash, storeBuffers } from '../workers/create-lane.ts';
+import {
+  createLane,
+  type LaneConfig,
+  nameHash,
+  type StoreSizes,
+  storeBuffers,
+} from '../workers/create-lane.ts';
+import type { LaneHooks } from '../workers/lane-hooks.ts';
 import { Admission } from './admission.ts';
 import { type Clock, systemClock } from './clock.ts';
 import { Collector } from './collector.ts';
@@ -33,6 +40,7 @@ import { SOCKET_DNS } from './net/protocol-table.ts';
 import type { ApplianceConfig } from './options/config.ts';
 import { Pipeline } from './pipeline.ts';
 import { secretBytes, secretUint32 } from './rng.ts';
+import { type DatagramTap, tapped } from './tap.ts';
 
 export interface Listening {
   readonly address: string;
@@ -59,25 +67,42 @@ export interface Appliance {
   killLane(lane: number): void;
 }
 
+/**
+ * What the program that a server runs inside of hangs into it; `waypost serve` hangs in nothing.
+ * Both are asked for once, with the memory laid out and before anything arrives.
+ */
+export interface ApplianceHooks {
+  /** For the lane, which must run inline (`workers` 0). */
+  lane(house: House): LaneHooks;
+  tap(house: House): DatagramTap;
+}
+
 /** Starts a server. Rejects when no address can be opened, or one that the user named. */
 export async function startAppliance(
   config: ApplianceConfig,
   clock: Clock = systemClock,
+  hooks: ApplianceHooks | null = null,
 ): Promise<Appliance> {
   const addresses = config.dns === 'off' ? [] : config.dns;
-  const house = buildHouse(addresses.length, Math.max(1, config.workers), config.limit);
+  const house = buildHouse(
+    addresses.length,
+    Math.max(1, config.workers),
+    config.limit,
+    embeddedSizes(config),
+  );
   adviseHugePages(config.udpBackend, [
     house.slab.buffer,
     ...house.lanes.flatMap((lane) => storeBuffers(lane.stores)),
   ]);
   const laneConfig = laneConfigs(config, house, clock.now());
-  const inline = config.workers === 0 ? createLane(laneConfig(0)) : null;
+  const inline = config.workers === 0 ? createLane(laneConfig(0), [], hooks?.lane(house)) : null;
   const lanes = await Lanes.start(config.workers, config, clock);
   try {
     const listeners = await openListeners(config, house, clock);
     try {
       const ports = house.lanes.map((_, lane) => lanePort(house, lane, inline));
-      return run(config, clock, { house, laneConfig, ports, lanes, listeners });
+      const tap = hooks?.tap(house) ?? null;
+      return run(config, clock, { house, laneConfig, ports, lanes, listeners, tap });
     } catch (error) {
       await listeners.close();
       throw error;
@@ -94,20 +119,22 @@ interface Parts {
   readonly ports: ReturnType<typeof lanePort>[];
   readonly lanes: Lanes;
   readonly listeners: Listeners;
+  readonly tap: DatagramTap | null;
 }
 
 /** Joins the parts by the pipeline and starts receiving. */
 function run(config: ApplianceConfig, clock: Clock, parts: Parts): Appliance {
-  const { house, laneConfig, ports, lanes, listeners } = parts;
+  const { house, laneConfig, ports, lanes, listeners, tap } = parts;
   const { slab, overflow } = house;
   const counters = mainCounters(house);
   const limiter = rateLimiter(config);
   const reader = new QueryReader(new DomainTable(config.domains));
+  const receivers = tap === null ? listeners.receivers : tapped(listeners.receivers, tap);
   const lanesSend = lanes.send(listeners.descriptors);
   const collector = new Collector({
     slab,
     counters,
-    receivers: listeners.receivers,
+    receivers,
     lanes: ports,
     slotsPerReceiver: SLOTS_PER_RECEIVER,
     firstLaneSlot: house.firstLaneSlot,
@@ -126,7 +153,12 @@ function run(config: ApplianceConfig, clock: Clock, parts: Parts): Appliance {
   lanes.serve({ ports, collector, laneConfig, counters });
   const turnEnds = () => lanes.turnEnds();
   listeners.start(
-    (receiver, slots, count) => pipeline.receive(receiver, SOCKET_DNS, slots, count),
+    tap === null
+      ? (receiver, slots, count) => pipeline.receive(receiver, SOCKET_DNS, slots, count)
+      : ({ receiver }, slots, count) => {
+          tap.arrived(slots, count);
+          pipeline.receive(receivers[receiver], SOCKET_DNS, slots, count);
+        },
     {
       onStarved: turnEnds,
       onTurnEnd: turnEnds,
@@ -171,6 +203,7 @@ function laneConfigs(
     ttlSeconds: config.ttlSeconds,
     tokenSecret: secret,
     bounds: laneBounds(config.limits, house.lanes.length),
+    ...embeddedLane(config),
     cookieSecrets: config.cookieSecrets ?? {
       active: deriveCookieSecret(secret),
       previous: null,
@@ -178,6 +211,29 @@ function laneConfigs(
     nsid: config.nsid,
     seed: secretUint32(),
   });
+}
+
+/** Where the stores of a server inside a program differ from others'. */
+function embeddedSizes({ embedded }: ApplianceConfig): StoreSizes {
+  if (embedded === undefined) return {};
+  // It has no replicas to remember a removal for, and a name that has gone is to count no more.
+  return { subscriptionLimit: embedded.subscriptionLimit, tombstoneSeconds: 0 };
+}
+
+/** And its one lane. */
+function embeddedLane({ embedded, limits }: ApplianceConfig): Partial<LaneConfig> {
+  if (embedded === undefined) return {};
+  const { nameCount, subscriptionLimit, subscriptionTtlSeconds } = embedded;
+  return {
+    bounds: { ...laneBounds(limits, 1), sparesPrivate: true },
+    subscriptionTtlSeconds,
+    subscriptionBounds: {
+      prefixLimit: limits.prefixLimit,
+      nameLimit: Math.max(subscriptionLimit, DEFAULT_NAME_LIMIT),
+      sparesPrivate: true,
+    },
+    ...(nameCount === null ? {} : { nameCount }),
+  };
 }
 
 function rateLimiter(config: ApplianceConfig): RateLimiter | null {

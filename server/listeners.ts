@@ -122,29 +122,35 @@ export class Listeners {
   }
 }
 
-/** Opens `config.dns`. Rejects with an Error whose message tells what failed and what to do. */
+/**
+ * Opens `config.dns`. Rejects with an Error whose message tells what failed and what to do; its
+ * cause is the system's error, of several the first.
+ */
 export async function openListeners(
   config: ApplianceConfig,
   house: House,
   clock: Clock,
 ): Promise<Listeners> {
-  const { dns, udpBackend, notice } = config;
+  const { dns, udpBackend, notice, embedded } = config;
   const listeners = new Listeners(config, house, clock);
   if (dns === 'off') return listeners;
   try {
-    notice(`udp backend: ${describeBackend(udpBackend).reason}`);
+    const { reason } = describeBackend(udpBackend);
+    if (embedded === undefined) notice(`udp backend: ${reason}`);
     const failures: string[] = [];
+    let cause: unknown;
     for (const at of dns) {
       try {
         await listeners.open(at);
       } catch (error) {
-        const line = explainListenError(error, at);
+        const line = explainListenError(error, at, embedded?.otherPort);
         if (config.dnsRequired && !isMissingIpv6(error, at))
           throw new Error(line, { cause: error });
+        cause ??= error;
         failures.push(line);
       }
     }
-    if (listeners.listening.length === 0) throw new Error(failures.join('\n'));
+    if (listeners.listening.length === 0) throw new Error(failures.join('\n'), { cause });
     for (const line of failures) notice(line);
     const tooMany = descriptorNotice(config.limits.tcpConnections);
     if (tooMany !== null) notice(tooMany);

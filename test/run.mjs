@@ -5,6 +5,7 @@
 // --test, hence this file.
 import { spawn } from 'node:child_process';
 import { readdirSync, statSync } from 'node:fs';
+import { availableParallelism } from 'node:os';
 import { dirname, join, relative, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
@@ -42,6 +43,10 @@ if (!flags.some((flag) => flag.startsWith('--test-reporter'))) {
 }
 if (!flags.some((flag) => flag.startsWith('--test-timeout'))) {
   defaults.push(`--test-timeout=${TEST_TIMEOUT_MS}`);
+}
+if (!flags.some((flag) => flag.startsWith('--test-concurrency'))) {
+  // Node leaves a core idle; most tests wait for processes, threads and sockets.
+  defaults.push(`--test-concurrency=${availableParallelism()}`);
 }
 const child = spawn(
   process.execPath,

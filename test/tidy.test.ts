@@ -15,7 +15,7 @@ const ROOT = fileURLToPath(new URL('..', import.meta.url));
 const SKIPPED_FOLDERS = new Set(['.git', 'node_modules', 'dist', 'build', 'prebuilds', 'coverage']);
 
 /** The top level of the tree is fixed; anything new goes into one of these folders. */
-const FOLDERS = ['.ci', 'bench', 'codecs', 'deploy', 'server', 'test', 'workers'];
+const FOLDERS = ['.ci', 'bench', 'codecs', 'deploy', 'docs', 'server', 'test', 'workers'];
 
 /** Where a program starts: the library, the command, and every worker's own entry. */
 const ENTRIES = ['index.ts', 'server/cli/main.ts', 'server/lanes/lane-entry.ts'];

@@ -9,11 +9,22 @@
 import type { QueryReader } from '../codecs/dns/query.ts';
 import { COUNTER, type CounterRow } from './counters.ts';
 import { fillChange, type Key } from './key.ts';
+import type { LaneHooks } from './lane-hooks.ts';
 import type { Message } from './message.ts';
+import type { NameCap } from './name-cap.ts';
 import { FRESH_SECONDS, PUSHES_PER_ANNOUNCE, type Pusher } from './pusher.ts';
 import { SLOT_PORT, type Slab } from './slab.ts';
 import type { SourceProof } from './source-proof.ts';
-import { ADDED, BOUNDED, Change, FULL, OP_PUT, OP_REMOVE, STALE } from './store/change.ts';
+import {
+  ADDED,
+  BOUNDED,
+  Change,
+  FULL,
+  OP_PUT,
+  OP_REMOVE,
+  REFRESHED,
+  STALE,
+} from './store/change.ts';
 import type { RecordStore } from './store/record-store.ts';
 import type { Tokens, Topic } from './tokens.ts';
 
@@ -32,6 +43,9 @@ export interface ActionsParts {
   readonly ttlSeconds: number;
   /** The TTL in the records that pushes carry. */
   readonly wireTtlSeconds: number;
+  /** Null: names are bounded by records alone. */
+  readonly nameCap: NameCap | null;
+  readonly hooks: LaneHooks;
 }
 
 export class Actions {
@@ -82,7 +96,12 @@ export class Actions {
     counters[COUNTER.announces]++;
     if (result === BOUNDED) counters[COUNTER.announcesBounded]++;
     else if (result === FULL || result === STALE) counters[COUNTER.announcesRejected]++;
+    const { onAnnounce } = this.#parts.hooks;
+    if (onAnnounce !== null && (result === ADDED || result === REFRESHED)) {
+      onAnnounce(key, slot, change.port);
+    }
     if (result !== ADDED) return;
+    this.#parts.nameCap?.enforce(this.#nowSeconds);
     const most = this.#pushesLeft;
     const told = pusher.notify(key, slot, change.port, wireTtlSeconds, this.#nowMs, most);
     this.#pushesLeft -= told;

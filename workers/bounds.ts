@@ -37,7 +37,7 @@
 import { HalfSipHash } from '../codecs/hash/halfsiphash.ts';
 import { CountSketch } from './count-sketch.ts';
 import type { Rng } from './rng.ts';
-import { hostHigh, hostLow, prefixHigh, prefixLow } from './source-prefix.ts';
+import { hostHigh, hostLow, isPrivate, prefixHigh, prefixLow } from './source-prefix.ts';
 import { HEADER_RECORD_HIGH, NONE, RECORD_WORDS } from './store/layout.ts';
 import type { RecordStore } from './store/record-store.ts';
 import { ADMITTED, REFUSED, REPLACES, type StoreWatcher, type Verdict } from './store/watcher.ts';
@@ -69,6 +69,12 @@ export interface BoundLimits {
   readonly nameLimit: number;
   /** Live records of one host in the store; half of `prefixLimit` when left out. */
   readonly hostLimit?: number;
+  /**
+   * Whether private addresses (source-prefix.ts) have no share that ends: they are bounded by the
+   * store's limit and by `nameLimit` as given, at which the oldest peer of the name goes for a new
+   * one. For a server of somebody's own network, which is a single prefix. Default: no.
+   */
+  readonly sparesPrivate?: boolean;
 }
 
 /** What one prefix may have of a store of `limit` records unless told otherwise. */
@@ -119,6 +125,9 @@ export class Bounds implements StoreWatcher {
   readonly newcomerLimit: number;
   /** A name with fewer peers is within all of its bounds. */
   readonly #unbounded: number;
+  readonly #sparesPrivate: boolean;
+  /** Live records of one name that private addresses are spared up to. */
+  readonly #givenNameLimit: number;
   readonly #store: RecordStore;
   readonly #prefixes: CountSketch;
   readonly #pairs: CountSketch;
@@ -138,6 +147,8 @@ export class Bounds implements StoreWatcher {
   constructor(store: RecordStore, limits: BoundLimits, rng: Rng, lanes = 1) {
     this.prefixLimit = atLeastOne('prefixLimit', limits.prefixLimit);
     const nameLimit = atLeastOne('nameLimit', limits.nameLimit);
+    this.#sparesPrivate = limits.sparesPrivate === true;
+    this.#givenNameLimit = nameLimit;
     this.hostLimit = atLeastOne('hostLimit', limits.hostLimit ?? hostShare(this.prefixLimit));
     this.sharedLimit = Math.max(1, Math.floor(nameLimit / NAME_SHARE));
     this.sharedHostLimit = hostShare(this.sharedLimit);
@@ -156,6 +167,10 @@ export class Bounds implements StoreWatcher {
   /** See StoreWatcher. */
   judge(name: number, address: Int32Array): Verdict {
     const store = this.#store;
+    if (this.#sparesPrivate && isPrivate(address, 0)) {
+      const isFull = name !== NONE && store.liveCount(name) >= this.#givenNameLimit;
+      return isFull ? REPLACES : ADMITTED;
+    }
     // What cannot be over a bound needs no look at the sketches.
     if (store.live >= this.hostLimit) {
       this.#look(address, 0);

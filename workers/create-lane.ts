@@ -10,17 +10,24 @@ import { type CookieSecrets, Cookies } from './cookies.ts';
 import { counterRow } from './counters.ts';
 import { DiscoveryResponder } from './discovery.ts';
 import { Lane } from './lane.ts';
+import { type LaneHooks, NO_LANE_HOOKS } from './lane-hooks.ts';
+import { NameCap } from './name-cap.ts';
 import { OriginSlots } from './origin-slots.ts';
 import { Outbox, type Sender } from './outbox.ts';
 import { Overflow } from './overflow.ts';
 import { Paths } from './paths.ts';
 import { PushBudget } from './push-budget.ts';
 import { PushTable } from './push-table.ts';
-import { Pusher } from './pusher.ts';
+import { Pusher, SUBSCRIPTION_TTL_SECONDS } from './pusher.ts';
 import { Ring } from './ring.ts';
 import { Rng } from './rng.ts';
 import { Slab } from './slab.ts';
-import { allocateBuffers, type StoreBuffers, storeSizes } from './store/layout.ts';
+import {
+  allocateBuffers,
+  DEFAULT_TOMBSTONE_SECONDS,
+  type StoreBuffers,
+  storeSizes,
+} from './store/layout.ts';
 import { RecordStore } from './store/record-store.ts';
 import { Tokens } from './tokens.ts';
 
@@ -58,6 +65,12 @@ export interface LaneConfig {
   /** What the server calls itself (RFC 5001); null: it does not tell. */
   readonly nsid: Uint8Array | null;
   readonly seed: number;
+  /** How long a subscription lives without being renewed; 0: for ever. A minute unless given. */
+  readonly subscriptionTtlSeconds?: number;
+  /** As `bounds`, for subscriptions; the same unless given. */
+  readonly subscriptionBounds?: BoundLimits;
+  /** Names with records at most: for stores without tombstones. As many as records unless given. */
+  readonly nameCount?: number;
 }
 
 /** The memory of a lane's stores: it outlives the lane, its successor adopts it. */
@@ -68,28 +81,45 @@ export interface LaneStores {
   readonly paths: SharedArrayBuffer;
 }
 
+/** Where a lane's stores differ from the usual. */
+export interface StoreSizes {
+  /** Most subscriptions; as many as announces unless given. */
+  readonly subscriptionLimit?: number;
+  /** How long a removed announce is remembered. */
+  readonly tombstoneSeconds?: number;
+}
+
 /**
  * Memory for the stores of one lane.
  *
- * @param limit most announces, and most subscriptions, kept by the lane.
- * @throws RangeError when the limit is out of range.
+ * @param limit most announces, and unless told otherwise most subscriptions, kept by the lane.
+ * @throws RangeError when a limit is out of range.
  */
 export function allocateLaneStores(
   limit: number,
   [hashKey0, hashKey1]: readonly [number, number],
+  { subscriptionLimit = limit, tombstoneSeconds = DEFAULT_TOMBSTONE_SECONDS }: StoreSizes = {},
 ): LaneStores {
   return {
-    records: allocateBuffers({ limit, hashKey0, hashKey1 }),
+    records: allocateBuffers({ limit, hashKey0, hashKey1, tombstoneSeconds }),
     // A subscription that ended needs no tombstone: it is of this server alone.
-    subscriptions: allocateBuffers({ limit, hashKey0, hashKey1, tombstoneSeconds: 0 }),
+    subscriptions: allocateBuffers({
+      limit: subscriptionLimit,
+      hashKey0,
+      hashKey1,
+      tombstoneSeconds: 0,
+    }),
     paths: Paths.allocate(),
   };
 }
 
 /** Bytes that `allocateLaneStores` reserves. */
-export function laneStoreBytes(limit: number): number {
-  const sizes = Object.values(storeSizes(limit));
-  return 2 * sizes.reduce((sum, size) => sum + size, 0);
+export function laneStoreBytes(limit: number, subscriptionLimit = limit): number {
+  return bytesOf(limit) + bytesOf(subscriptionLimit);
+}
+
+function bytesOf(limit: number): number {
+  return Object.values(storeSizes(limit)).reduce((sum, size) => sum + size, 0);
 }
 
 /** The large buffers of the stores. */
@@ -102,9 +132,16 @@ export function nameHash(key: readonly [number, number]): HalfSipHash {
   return new HalfSipHash(key[0], key[1]);
 }
 
-/** `senders`: by receiver number, where the lane sends by itself (outbox.ts). */
-export function createLane(config: LaneConfig, senders: readonly (Sender | null)[] = []): Lane {
-  const { seed } = config;
+/**
+ * `senders`: by receiver number, where the lane sends by itself (outbox.ts). `hooks`: of the
+ * program that the server runs inside of.
+ */
+export function createLane(
+  config: LaneConfig,
+  senders: readonly (Sender | null)[] = [],
+  hooks: LaneHooks = NO_LANE_HOOKS,
+): Lane {
+  const { bounds, lanes, nameCount, seed } = config;
   const slab = new Slab(config.slab);
   const counters = counterRow(config.counters, config.counterRow);
   const replies = new Ring(config.replies);
@@ -114,8 +151,9 @@ export function createLane(config: LaneConfig, senders: readonly (Sender | null)
   const reader = new QueryReader(domains);
   const subscriptions = adoptStore(config.stores.subscriptions);
   const store = adoptStore(config.stores.records);
-  store.watch(new Bounds(store, config.bounds, rng, config.lanes));
-  subscriptions.watch(new Bounds(subscriptions, config.bounds, rng, config.lanes));
+  store.watch(new Bounds(store, bounds, rng, lanes));
+  const subscriptionBounds = config.subscriptionBounds ?? bounds;
+  subscriptions.watch(new Bounds(subscriptions, subscriptionBounds, rng, lanes));
   const tokens = new Tokens(config.tokenSecret, seed);
   const pusher = new Pusher({
     slab,
@@ -128,6 +166,7 @@ export function createLane(config: LaneConfig, senders: readonly (Sender | null)
     outbox,
     pushBudget: new PushBudget(rng, config.lanes),
     rng,
+    subscriptionTtlSeconds: config.subscriptionTtlSeconds ?? SUBSCRIPTION_TTL_SECONDS,
   });
   const discovery = new DiscoveryResponder({
     slab,
@@ -142,6 +181,8 @@ export function createLane(config: LaneConfig, senders: readonly (Sender | null)
     pusher,
     rng,
     ttlSeconds: config.ttlSeconds,
+    nameCap: nameCount === undefined ? null : new NameCap(store, nameCount),
+    hooks,
     zone: {
       serial: config.zoneSerial,
       ...(config.nameserver === null ? {} : { nameserver: config.nameserver }),

@@ -29,8 +29,11 @@ import { headerBytes, unamplifiedBytes } from './amplification.ts';
 import type { Cookies } from './cookies.ts';
 import { COUNTER, type CounterRow } from './counters.ts';
 import type { Key } from './key.ts';
+import type { LaneHooks } from './lane-hooks.ts';
 import { Message } from './message.ts';
+import type { NameCap } from './name-cap.ts';
 import { MAX_MESSAGE_BYTES, type Overflow } from './overflow.ts';
+import type { OwnRecords } from './own-records.ts';
 import {
   CLASSIC_BOUNDS,
   EDNS_BOUNDS,
@@ -90,6 +93,9 @@ export interface DiscoveryParts {
   readonly zone: ZoneOptions;
   /** The server's name for itself (RFC 5001), at most MAX_NSID_BYTES; null: it does not tell. */
   readonly nsid: Uint8Array | null;
+  /** Null: names are bounded by records alone. */
+  readonly nameCap: NameCap | null;
+  readonly hooks: LaneHooks;
 }
 
 export class DiscoveryResponder {
@@ -101,6 +107,7 @@ export class DiscoveryResponder {
   readonly #reply: ReplyWriter;
   readonly #named: AddressSet;
   readonly #key: Key;
+  readonly #own: OwnRecords | null;
   readonly #wireTtl: number;
   #nowSeconds = 0;
   #isProven = false;
@@ -119,6 +126,7 @@ export class DiscoveryResponder {
     this.#reply = new ReplyWriter(reader, parts.zone);
     this.#named = new AddressSet(rng);
     this.#key = { bytes: reader.folded, end: 0, hash: 0, domain: 0 };
+    this.#own = parts.hooks.own;
     this.#wireTtl = Math.min(parts.ttlSeconds, MAX_WIRE_TTL_SECONDS);
     this.#actions = new Actions({ ...parts, proof: this.#proof, wireTtlSeconds: this.#wireTtl });
   }
@@ -249,6 +257,7 @@ export class DiscoveryResponder {
     key.hash = slab.i32[(message.base + SLOT_KEY_HASH) >> 2];
     if (key.hash === 0) key.hash = hash.prefix(reader.name.words, reader.keyEnd);
     this.#sample.take(reader, key, this.#bounds, this.#nowSeconds);
+    this.#own?.join(this.#sample, reader.qtype, key, this.#bounds, slab, message.base);
     if (reader.txtCount > 0) this.#actions.act(message, key);
     this.#begin();
     if (reader.qdcount === 1) this.#writePeers();

@@ -2,7 +2,14 @@
  * The peers that an answer will name: a random choice, copied out of the store before anything of
  * the query is acted upon.
  */
-import { PEER4_BYTES, PEER6_BYTES, PEERS4_PER_STRING, TYPE } from '../codecs/dns/constants.ts';
+import {
+  EDNS_PEERS4,
+  EDNS_PEERS6,
+  PEER4_BYTES,
+  PEER6_BYTES,
+  PEERS4_PER_STRING,
+  TYPE,
+} from '../codecs/dns/constants.ts';
 import type { QueryReader } from '../codecs/dns/query.ts';
 import type { Key } from './key.ts';
 import type { Rng } from './rng.ts';
@@ -26,8 +33,12 @@ export const CLASSIC_BOUNDS: SampleBounds = {
   txt6: 14,
   records: UDP_RECORDS,
 };
-/** Three full `peers=` strings and a remainder fill 1232 bytes, or four full `peers6=` strings. */
-export const EDNS_BOUNDS: SampleBounds = { txt4: 124, txt6: 40, records: UDP_RECORDS };
+/** What 1232 bytes have room for. */
+export const EDNS_BOUNDS: SampleBounds = {
+  txt4: EDNS_PEERS4,
+  txt6: EDNS_PEERS6,
+  records: UDP_RECORDS,
+};
 /**
  * What 65,535 bytes have room for: 256 full `peers=` strings and a remainder, or 263 `peers6=`. A
  * thousand records of an RRset are more than resolvers care for, and fit (59,000 bytes at most).

@@ -50,6 +50,8 @@ const SWEEP_ROWS = 16_384;
 const SWEEP_FREED = 4096;
 const REMOVAL_ORIGIN = 255;
 const ADDRESS_BYTES = 16;
+/** The last second a subscription can expire at. */
+const LAST_SECOND = 0xffff_ffff;
 
 export interface PusherParts {
   readonly slab: Slab;
@@ -62,6 +64,8 @@ export interface PusherParts {
   readonly outbox: Outbox;
   readonly pushBudget: PushBudget;
   readonly rng: Rng;
+  /** How long a subscription lives without being renewed; 0: for ever. */
+  readonly subscriptionTtlSeconds: number;
 }
 
 export class Pusher {
@@ -85,7 +89,8 @@ export class Pusher {
     const change = this.#change;
     fillChange(change, OP_PUT, key, this.#parts.slab, slot, nowSeconds);
     change.origin = path;
-    change.expiresAt = nowSeconds + 1 + FRESH_SECONDS + SUBSCRIPTION_TTL_SECONDS;
+    const ttl = this.#parts.subscriptionTtlSeconds;
+    change.expiresAt = ttl === 0 ? 0 : Math.min(nowSeconds + 1 + FRESH_SECONDS + ttl, LAST_SECOND);
     const result = this.#parts.subscriptions.apply(change);
     if (result === BOUNDED) this.#parts.counters[COUNTER.subscribesBounded]++;
     return result === ADDED || result === REFRESHED;

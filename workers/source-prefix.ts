@@ -17,7 +17,26 @@ export const PREFIX6_BITS = 56;
 
 /** The third word of a v4-mapped address: bytes 00 00 ff ff. */
 const V4_MAPPED = 0xffff0000 | 0;
+/** The last word of ::1. */
+const LOOPBACK6 = 1 << 24;
 const LOW_24_BITS = 0xff_ffff;
+
+/**
+ * Whether the 16-byte address in the four words at `at` is of a network of the user's own:
+ * loopback, private (RFC 1918, RFC 4193) or link-local (RFC 3927, RFC 4291).
+ */
+export function isPrivate(words: Int32Array, at: number): boolean {
+  const word = words[isMapped(words, at) ? at + 3 : at];
+  const first = word & 0xff;
+  const second = (word >> 8) & 0xff;
+  if (isMapped(words, at)) {
+    if (first === 10 || first === 127) return true;
+    if (first === 172) return (second & 0xf0) === 16;
+    return (first === 192 && second === 168) || (first === 169 && second === 254);
+  }
+  if ((first & 0xfe) === 0xfc || (first === 0xfe && (second & 0xc0) === 0x80)) return true;
+  return word === 0 && words[at + 1] === 0 && words[at + 2] === 0 && words[at + 3] === LOOPBACK6;
+}
 
 /** Whether the four words at `at` are a v4-mapped address. */
 function isMapped(words: Int32Array, at: number): boolean {

@@ -125,6 +125,12 @@ export const TOKEN_TEXT_BYTES = 44;
 export const PEER4_BYTES = 6;
 /** 16 bytes IPv6 and 2 bytes port, big endian: what `peers6=` carries. */
 export const PEER6_BYTES = 18;
+/**
+ * The most peers in a UDP answer to who speaks EDNS: four full strings of IPv4, or of IPv6. A name
+ * with more has a random choice of them told; over TCP all.
+ */
+export const EDNS_PEERS4 = 124;
+export const EDNS_PEERS6 = 40;
 /** 6 + 31 * 8 base64 characters = 254: one more does not fit in a character-string. */
 export const PEERS4_PER_STRING = 31;
 /** 7 + 10 * 24 base64 characters = 247: one more does not fit in a character-string. */

@@ -2,11 +2,16 @@
 /** The entry of the `waypost` command: runs it, and turns whatever goes wrong into an exit code. */
 import process from 'node:process';
 import { CommanderError } from 'commander';
+import { systemClock } from '../clock.ts';
 import { UsageError } from '../options/option.ts';
+import { announce } from './announce.ts';
 import { listen } from './listen.ts';
-import { print, printError, surviveClosedPipes } from './print.ts';
-import { buildProgram, splitShortFlags } from './program.ts';
+import { lookup } from './lookup.ts';
+import { flush, print, printError, surviveClosedPipes } from './print.ts';
+import { buildProgram, plainWords } from './program.ts';
 import { serve } from './serve.ts';
+import { unannounce } from './unannounce.ts';
+import { whoami } from './whoami.ts';
 
 /** A wrong command line, as sh and most tools have it. */
 const EXIT_USAGE = 2;
@@ -19,11 +24,16 @@ process.on('uncaughtException', (error) => {
   process.exit(EXIT_FAILURE);
 });
 
-const program = buildProgram({ serve, listen }, { out: print, error: printError });
+const program = buildProgram(
+  { serve, listen, announce, unannounce, lookup, whoami },
+  { out: print, error: printError },
+);
 try {
-  await program.parseAsync(splitShortFlags(process.argv.slice(2)), { from: 'user' });
+  await program.parseAsync(plainWords(process.argv.slice(2)), { from: 'user' });
 } catch (error) {
-  process.exit(exitCodeFor(error));
+  const code = exitCodeFor(error);
+  await flush(systemClock);
+  process.exit(code);
 }
 
 /** Prints what nobody has printed yet. */

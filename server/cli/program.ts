@@ -1,15 +1,34 @@
 /** The commands and their help, made from the option entries. */
 import { Command, Option } from 'commander';
-import { optionFlags, optionNotes } from '../options/docs.ts';
+import {
+  announceOptions,
+  clientOptions,
+  ignoredAnnounceFlags,
+  ignoredLookupFlags,
+  ignoredUnannounceFlags,
+  ignoredWhoamiFlags,
+  lookupOptions,
+  unannounceOptions,
+  whoamiOptions,
+} from '../options/client.ts';
+import { isSwitch, negatedFlag, optionFlags, optionNotes } from '../options/docs.ts';
 import { type IgnoredFlag, ignoredListenFlags, listenOptions } from '../options/listen.ts';
-import { type FlagValues, type OptionGroup, optionKey } from '../options/option.ts';
+import {
+  type AnyOption,
+  type FlagValues,
+  type OptionGroup,
+  optionKey,
+  UsageError,
+} from '../options/option.ts';
 import { serveOptions } from '../options/serve.ts';
 import { version } from '../version.ts';
 
-export interface ProgramActions {
-  readonly serve: (flags: FlagValues) => Promise<void>;
-  readonly listen: (flags: FlagValues) => Promise<void>;
-}
+/** What a command does with its flags, and with the NAME of those that take one. */
+type Action = (flags: FlagValues, name: string | undefined) => Promise<void>;
+
+export type ProgramActions = Readonly<
+  Record<'serve' | 'listen' | 'announce' | 'unannounce' | 'lookup' | 'whoami', Action>
+>;
 
 export interface ProgramOutput {
   readonly out: (line: string) => void;
@@ -18,6 +37,9 @@ export interface ProgramOutput {
 
 const PROGRAM_EXAMPLES = `
 Examples:
+  waypost announce my-app --port 8080     until stopped, on the local network
+  waypost lookup my-app                   print who announces it
+  waypost lookup my-app --server discovery.example.com
   waypost serve                           answer on ports 53 and 5300 of all addresses
   waypost serve --dns 127.0.0.1:0         on a free port of this machine only, and say which
   waypost listen --port 9090 --ttl 30     as with the dns-discovery command
@@ -43,13 +65,47 @@ Examples:
 Flags, short flags and defaults are those of the dns-discovery command; "waypost serve" has more.
 Taken and ignored: ${ignoredListenFlags.map(({ flag }) => flag).join(', ')}.`;
 
+const ANNOUNCE_EXAMPLES = `
+Examples:
+  waypost announce my-app --port 8080
+  waypost announce my-app --port 8080 --server discovery.example.com --no-multicast
+  waypost announce my-app --port 8080 --server discovery.example.com:5300,53 --public-port 443
+  WAYPOST_SERVER=discovery.example.com waypost announce my-app --port 8080 --once
+
+Goes on until SIGINT or SIGTERM, takes the announcement back and exits with 0.
+With --once: 0 when it is announced, 3 when no server answered, or nothing could be sent.`;
+
+const UNANNOUNCE_EXAMPLES = `
+Examples:
+  waypost unannounce my-app --port 8080 --server discovery.example.com
+
+For what "announce --once" left, from the same machine; give the port that servers were told. An
+announcement over multicast ends with the command that made it.
+Exit codes: 0 done, 3 no server answered.`;
+
+const LOOKUP_EXAMPLES = `
+Examples:
+  waypost lookup my-app
+  waypost lookup my-app --once --json
+  waypost lookup my-app --server discovery.example.com --server [2001:db8::1]:5300 --no-multicast
+
+Prints each peer once, until SIGINT or SIGTERM.
+With --once: 0 when a peer was found, 1 when none was, 3 when nobody could be asked.`;
+
+const WHOAMI_EXAMPLES = `
+Examples:
+  waypost whoami --server discovery.example.com --server other.example.com
+
+The port is shown when two servers see the same one.
+Exit codes: 0 shown, 3 no server answered, or two see different addresses.`;
+
 /**
  * The command line. It never exits by itself: help, version and usage errors leave as a
  * CommanderError from `parseAsync`.
  */
 export function buildProgram(actions: ProgramActions, output: ProgramOutput): Command {
   const program = new Command('waypost')
-    .description('A discovery server: peers announce and look up each other over DNS.')
+    .description('Discovery over DNS: programs announce where they are and look up each other.')
     .version(version, '-v, --version', 'show the version')
     .helpOption('--help', 'show this help')
     .exitOverride()
@@ -62,6 +118,12 @@ export function buildProgram(actions: ProgramActions, output: ProgramOutput): Co
       '"waypost --help" lists the commands, "waypost COMMAND --help" its options.',
     )
     .addHelpText('after', PROGRAM_EXAMPLES);
+  addServerCommands(program, actions);
+  addClientCommands(program, actions);
+  return program;
+}
+
+function addServerCommands(program: Command, actions: ProgramActions): void {
   addCommand(program, 'serve', serveOptions, actions.serve)
     .summary('run the server')
     .description('Runs the server.')
@@ -70,27 +132,88 @@ export function buildProgram(actions: ProgramActions, output: ProgramOutput): Co
     .summary('run the server as "dns-discovery listen" does')
     .description('Runs the server with the options of "dns-discovery listen".')
     .addHelpText('after', LISTEN_EXAMPLES);
-  return program;
 }
 
+function addClientCommands(program: Command, actions: ProgramActions): void {
+  addCommand(program, 'announce NAME', announceOptions, actions.announce, ignoredAnnounceFlags)
+    .summary('announce that NAME is at a port of this machine')
+    .description('Announces that NAME is at a port of this machine, until stopped.')
+    .addHelpText('after', ANNOUNCE_EXAMPLES);
+  addCommand(
+    program,
+    'unannounce NAME',
+    unannounceOptions,
+    actions.unannounce,
+    ignoredUnannounceFlags,
+  )
+    .summary('take an announcement back')
+    .description('Takes back what servers were told of NAME.')
+    .addHelpText('after', UNANNOUNCE_EXAMPLES);
+  addCommand(program, 'lookup NAME', lookupOptions, actions.lookup, ignoredLookupFlags)
+    .summary('print who announces NAME')
+    .description('Prints host and port of those who announce NAME, as they are found.')
+    .addHelpText('after', LOOKUP_EXAMPLES);
+  addCommand(program, 'whoami', whoamiOptions, actions.whoami, ignoredWhoamiFlags)
+    .summary('print the address that servers see this machine at')
+    .description('Prints the address, and port, that servers see this machine at.')
+    .addHelpText('after', WHOAMI_EXAMPLES);
+}
+
+/** `usage`: the command, and NAME when it takes one; that one is missing is the action's to say. */
 function addCommand(
   program: Command,
-  name: string,
+  usage: string,
   group: OptionGroup,
-  action: (flags: FlagValues) => Promise<void>,
+  action: Action,
   ignored: readonly IgnoredFlag[] = [],
 ): Command {
+  const [name = usage, argument] = usage.split(' ');
   const command = program.command(name);
+  if (argument !== undefined) {
+    command.argument(`[${argument}]`).usage(`${argument} [options]`);
+  }
   for (const { flag, short, value } of ignored) {
     const names = short === undefined ? flag : `${short}, ${flag}`;
     command.addOption(new Option(`${names} ${value}`.trim()).hideHelp());
   }
   for (const entry of Object.values(group)) {
-    const flag = new Option(optionFlags(entry), `${entry.help}${optionNotes(entry)}`);
-    if (entry.repeatable) flag.argParser(joinRepeated);
-    command.addOption(flag);
+    if (isSwitch(entry)) addSwitch(command, entry);
+    else addValue(command, entry);
   }
-  return command.action(() => action(givenFlags(command, [...Object.values(group), ...ignored])));
+  const entries = [...Object.values(group), ...ignored];
+  return command.action(async () => {
+    const [given] = command.args;
+    if (argument !== undefined && given === undefined) refuseSwallowedName(command);
+    await action(givenFlags(command, entries), given);
+  });
+}
+
+/** `lookup --once true` has no NAME, as with the original. Throws UsageError that says so. */
+function refuseSwallowedName(command: Command): void {
+  const words = command.parent?.args ?? [];
+  for (const [at, word] of words.entries()) {
+    const next = words[at + 1];
+    if (!SWITCHES.has(word) || (next !== 'true' && next !== 'false')) continue;
+    throw new UsageError(
+      `${command.name()} needs the NAME of an app, and "${next}" is the value of ${word} there;` +
+        ` for an app of that name: waypost ${command.name()} ${next} ${word}`,
+    );
+  }
+}
+
+function addValue(command: Command, entry: AnyOption): void {
+  const flag = new Option(optionFlags(entry), `${entry.help}${optionNotes(entry)}`);
+  if (entry.repeatable) flag.argParser(joinRepeated);
+  command.addOption(flag);
+}
+
+/** `--once`, `--once=true`, `--once=false` and `--no-once`; the help shows one of them. */
+function addSwitch(command: Command, entry: AnyOption): void {
+  const on = new Option(`${entry.flag} [BOOLEAN]`, entry.help);
+  const off = new Option(negatedFlag(entry), entry.help);
+  on.flags = entry.flag;
+  command.addOption(entry.fallback === 'true' ? on.hideHelp() : on);
+  command.addOption(entry.fallback === 'true' ? off : off.hideHelp());
 }
 
 /** `--domain a --domain b` reads as `--domain a,b`. */
@@ -109,10 +232,33 @@ function givenFlags(command: Command, entries: readonly { readonly flag: string 
   return flags;
 }
 
-/** `-p=9090` -> `-p 9090`: scripts for the original may write short flags so. */
+/** The command line as the parser shall see it. */
+export function plainWords(argv: readonly string[]): string[] {
+  return joinSwitches(splitShortFlags(argv));
+}
+
+/** `-p=9090` -> `-p 9090`, up to `--`: scripts for the original may write short flags so. */
 export function splitShortFlags(argv: readonly string[]): string[] {
-  return argv.flatMap((word) => {
+  const end = argv.indexOf('--');
+  return argv.flatMap((word, at) => {
+    if (end >= 0 && at > end) return [word];
     const match = /^(-[a-z])=(.*)$/s.exec(word);
     return match === null ? [word] : [match[1] ?? '', match[2] ?? ''];
+  });
+}
+
+const SWITCHES = new Set<string>(
+  Object.values(clientOptions)
+    .filter(isSwitch)
+    .map((entry) => entry.flag),
+);
+
+/** `--loopback my-app` -> `--loopback=true my-app`: a switch takes no such word for its value. */
+function joinSwitches(argv: readonly string[]): string[] {
+  const end = argv.indexOf('--');
+  return argv.map((word, at) => {
+    const next = argv[at + 1] ?? '-';
+    const isAlone = next.startsWith('-') || next === 'true' || next === 'false';
+    return isAlone || !SWITCHES.has(word) || (end >= 0 && at > end) ? word : `${word}=true`;
   });
 }

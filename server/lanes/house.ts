@@ -13,6 +13,7 @@ import {
   type LaneConfig,
   type LaneStores,
   laneStoreBytes,
+  type StoreSizes,
 } from '../../workers/create-lane.ts';
 import { Overflow } from '../../workers/overflow.ts';
 import { Ring } from '../../workers/ring.ts';
@@ -49,8 +50,16 @@ export interface LaneMemory {
   readonly counterRow: number;
 }
 
-/** Reserves everything. `limit`: records of all lanes together. */
-export function buildHouse(udpReceivers: number, laneCount: number, limit: number): House {
+/**
+ * Reserves everything. `limit`: records of all lanes together; `sizes`: where one lane's stores
+ * differ from what follows of it.
+ */
+export function buildHouse(
+  udpReceivers: number,
+  laneCount: number,
+  limit: number,
+  sizes: StoreSizes = {},
+): House {
   const firstTcpSlot = udpReceivers * SLOTS_PER_RECEIVER;
   const firstLaneSlot = firstTcpSlot + SLOTS_PER_RECEIVER;
   const slab = Slab.allocate(firstLaneSlot + laneCount * ORIGIN_SLOTS);
@@ -59,7 +68,7 @@ export function buildHouse(udpReceivers: number, laneCount: number, limit: numbe
   const lanes = Array.from({ length: laneCount }, (_, lane) => ({
     requests: Ring.allocate(nextPowerOfTwo(slab.slotCount)),
     replies: Ring.allocate(nextPowerOfTwo(slab.slotCount)),
-    stores: reserveStores(perLane, limit, hashKey),
+    stores: reserveStores(perLane, limit, hashKey, sizes),
     firstOriginSlot: firstLaneSlot + lane * ORIGIN_SLOTS,
     counterRow: MAIN_ROW + 1 + lane,
   }));
@@ -112,11 +121,14 @@ function reserveStores(
   perLane: number,
   limit: number,
   hashKey: readonly [number, number],
+  sizes: StoreSizes,
 ): LaneStores {
   try {
-    return allocateLaneStores(perLane, hashKey);
+    return allocateLaneStores(perLane, hashKey, sizes);
   } catch (error) {
-    const mebibytes = Math.ceil((laneStoreBytes(perLane) / 2 ** 20) * (limit / perLane));
+    const mebibytes = Math.ceil(
+      (laneStoreBytes(perLane, sizes.subscriptionLimit) / 2 ** 20) * (limit / perLane),
+    );
     const what = `--limit ${limit} reserves ${mebibytes} MiB of address space`;
     throw new Error(`${what}, which this machine does not give; use a lower one`, { cause: error });
   }

@@ -37,6 +37,18 @@ export const UDP_BACKENDS = ['auto', 'batch', 'dgram'] as const;
 /** `batch` is the addon (recvmmsg/sendmmsg), `dgram` is node:dgram, `auto` the best that loads. */
 export type UdpBackend = (typeof UDP_BACKENDS)[number];
 
+/** What is said of a server only by the program it runs inside of (server/discovery/). */
+export interface EmbeddedConfig {
+  /** How long a subscription lives without being renewed; 0: for ever. */
+  readonly subscriptionTtlSeconds: number;
+  /** The most subscriptions kept at once. */
+  readonly subscriptionLimit: number;
+  /** The most names with records; null: as many as records. */
+  readonly nameCount: number | null;
+  /** How its user asks for another port, for what is said of one that does not open. */
+  readonly otherPort: string;
+}
+
 export interface ApplianceConfig {
   /** Where DNS discovery is answered, or `off`. */
   readonly dns: readonly ListenAddress[] | 'off';
@@ -69,4 +81,6 @@ export interface ApplianceConfig {
   readonly notice: (line: string) => void;
   /** What worker threads run instead of a lane's usual code: for tests of lanes that fail. */
   readonly laneEntry?: URL;
+  /** Of a server inside a program, with `workers` 0: private addresses are spared (bounds.ts). */
+  readonly embedded?: EmbeddedConfig;
 }

@@ -49,7 +49,7 @@ export interface IgnoredFlag {
   readonly reason: string;
 }
 
-const NO_MULTICAST = 'multicast DNS is not there yet';
+const NO_MULTICAST = 'the server answers unicast questions; announce and lookup do multicast';
 const NO_DIAGNOSTICS = 'the diagnostics page is not there yet';
 
 /**

@@ -19,8 +19,14 @@ import {
   counterRow,
   sumCounters,
 } from '../../workers/counters.ts';
-import { allocateLaneStores, createLane, nameHash } from '../../workers/create-lane.ts';
+import {
+  allocateLaneStores,
+  createLane,
+  type LaneConfig,
+  nameHash,
+} from '../../workers/create-lane.ts';
 import type { Lane } from '../../workers/lane.ts';
+import type { LaneHooks } from '../../workers/lane-hooks.ts';
 import { Overflow } from '../../workers/overflow.ts';
 import { Ring } from '../../workers/ring.ts';
 import {
@@ -32,6 +38,7 @@ import {
   SLOT_FREE,
   SLOT_HEADER_BYTES,
   SLOT_LENGTH,
+  SLOT_LOCAL,
   SLOT_PORT,
   SLOT_PROVEN,
   SLOT_RECEIVER,
@@ -72,6 +79,9 @@ export interface HarnessOptions {
   readonly receivers?: number;
   readonly nsid?: string;
   readonly cookieSecrets?: CookieSecrets;
+  readonly hooks?: LaneHooks;
+  /** What else is to differ. */
+  readonly lane?: Partial<LaneConfig>;
 }
 
 /** How a message comes: by UDP and without a budget, or as said. */
@@ -79,9 +89,11 @@ export interface Transfer {
   readonly tcp?: boolean;
   /** What admission allows an unproven source: bytes, BUDGET_SILENT or BUDGET_TRUNCATED. */
   readonly budget?: number;
+  /** The address it arrives on; not known unless given. */
+  readonly local?: string;
 }
 
-const HASH_KEY = [123, 456] as const;
+export const HASH_KEY = [123, 456] as const;
 const UDP_SLOT = 0;
 const ORIGIN_SLOTS = 64;
 const TCP_SLOT = UDP_SLOT + 1 + ORIGIN_SLOTS;
@@ -108,7 +120,7 @@ export class LaneHarness {
     const domains = options.domains ?? ['dns-discovery.local'];
     const reader = new QueryReader(new DomainTable(domains));
     this.#dispatcher = new Dispatcher(this.slab, this.overflow, 1, reader, nameHash(HASH_KEY));
-    this.#lane = createLane({
+    const config: LaneConfig = {
       lane: 0,
       lanes: 1,
       slab: this.slab.buffer,
@@ -135,7 +147,9 @@ export class LaneHarness {
       },
       nsid: options.nsid === undefined ? null : encodeNsid(options.nsid),
       seed: options.seed ?? 1,
-    });
+      ...options.lane,
+    };
+    this.#lane = createLane(config, [], options.hooks);
   }
 
   /** Sends a message from an endpoint; the answer, or null for none. */
@@ -149,6 +163,7 @@ export class LaneHarness {
     i32[(base + SLOT_LENGTH) >> 2] = message.length;
     bytes[base + SLOT_FAMILY] = writeAddress(from.address, bytes, base + SLOT_ADDRESS);
     bytes[base + SLOT_TRANSPORT] = how.tcp ? TRANSPORT_TCP : TRANSPORT_UDP;
+    if (how.local !== undefined) writeAddress(how.local, bytes, base + SLOT_LOCAL);
     u16[(base + SLOT_PORT) >> 1] = from.port;
     u16[(base + SLOT_RECEIVER) >> 1] = this.receiver;
     i32[(base + SLOT_BUDGET) >> 2] = how.budget ?? SLOT_DATA_BYTES;

@@ -1,7 +1,14 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { CommanderError } from 'commander';
-import { buildProgram, splitShortFlags } from '../../../server/cli/program.ts';
+import { buildProgram, plainWords } from '../../../server/cli/program.ts';
+import {
+  announceOptions,
+  lookupOptions,
+  unannounceOptions,
+  whoamiOptions,
+} from '../../../server/options/client.ts';
+import { isSwitch, optionFlags } from '../../../server/options/docs.ts';
 import { listenOptions } from '../../../server/options/listen.ts';
 import type { FlagValues, OptionGroup } from '../../../server/options/option.ts';
 import { serveOptions } from '../../../server/options/serve.ts';
@@ -24,12 +31,19 @@ async function run(...argv: string[]): Promise<Outcome> {
     flags = Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined));
   };
   const program = buildProgram(
-    { serve: action('serve'), listen: action('listen') },
+    {
+      serve: action('serve'),
+      listen: action('listen'),
+      announce: action('announce'),
+      unannounce: action('unannounce'),
+      lookup: action('lookup'),
+      whoami: action('whoami'),
+    },
     { out: (line) => void out.push(line), error: (line) => void errors.push(line) },
   );
   let exitCode = 0;
   try {
-    await program.parseAsync(splitShortFlags(argv), { from: 'user' });
+    await program.parseAsync(plainWords(argv), { from: 'user' });
   } catch (error) {
     if (!(error instanceof CommanderError)) throw error;
     exitCode = error.exitCode;
@@ -75,13 +89,18 @@ describe('the command line', () => {
   const groups: readonly (readonly [string, OptionGroup])[] = [
     ['serve', serveOptions],
     ['listen', listenOptions],
+    ['announce', announceOptions],
+    ['unannounce', unannounceOptions],
+    ['lookup', lookupOptions],
+    ['whoami', whoamiOptions],
   ];
   for (const [name, group] of groups) {
     test(`${name} --help names every option, its variable and its default`, async () => {
       const { out, exitCode } = await run(name, '--help');
       assert.equal(exitCode, 0);
       for (const entry of Object.values(group)) {
-        for (const part of [entry.flag, entry.short, entry.env, entry.fallback]) {
+        const fallback = isSwitch(entry) ? '' : entry.fallback;
+        for (const part of [optionFlags(entry), entry.env, fallback]) {
           assert.ok(out.includes(part ?? ''), `${part} of ${entry.flag}`);
         }
       }

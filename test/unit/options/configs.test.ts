@@ -122,7 +122,7 @@ describe('listen: what it takes and ignores', () => {
 
   test('one plain line for each, and none of a password', () => {
     assert.deepEqual(noticesOf({ diag: 'true', diagpw: 'hunter2', loopback: 'true' }), [
-      '--loopback: multicast DNS is not there yet; ignored',
+      '--loopback: the server answers unicast questions; announce and lookup do multicast; ignored',
       '--diag: the diagnostics page is not there yet; ignored',
       '--diagpw: the diagnostics page is not there yet; ignored',
     ]);

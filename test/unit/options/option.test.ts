@@ -1,6 +1,12 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { wholeNumber } from '../../../server/options/checks.ts';
+import {
+  announceOptions,
+  lookupOptions,
+  unannounceOptions,
+  whoamiOptions,
+} from '../../../server/options/client.ts';
 import { listenOptions } from '../../../server/options/listen.ts';
 import {
   type OptionGroup,
@@ -67,6 +73,10 @@ describe('options: one entry per option', () => {
 const GROUPS: readonly (readonly [string, OptionGroup])[] = [
   ['serve', serveOptions],
   ['listen', listenOptions],
+  ['announce', announceOptions],
+  ['unannounce', unannounceOptions],
+  ['lookup', lookupOptions],
+  ['whoami', whoamiOptions],
 ];
 
 describe('options: what every command has', () => {

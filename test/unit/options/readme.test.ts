@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { test } from 'node:test';
+import { clientOptions, ignoredAnnounceFlags } from '../../../server/options/client.ts';
 import { optionsTable } from '../../../server/options/docs.ts';
 import { ignoredListenFlags, listenOptions } from '../../../server/options/listen.ts';
 import type { OptionGroup } from '../../../server/options/option.ts';
@@ -21,7 +22,8 @@ function withTable(text: string, name: string, group: OptionGroup): string {
 test('the tables of options in README.md are those of the code', () => {
   const text = readFileSync(README, 'utf8');
   const serve = withTable(text, 'serve', serveOptions);
-  const expected = withTable(serve, 'listen', listenOptions);
+  const listen = withTable(serve, 'listen', listenOptions);
+  const expected = withTable(listen, 'the clients', clientOptions);
   if (process.env.UPDATE_README) writeFileSync(README, expected);
   else assert.equal(text, expected, 'run it with UPDATE_README=1');
 });
@@ -29,6 +31,25 @@ test('the tables of options in README.md are those of the code', () => {
 test('README.md names the flags that listen takes and ignores', () => {
   const text = readFileSync(README, 'utf8');
   for (const { flag } of ignoredListenFlags) assert.ok(text.includes(`\`${flag}\``), flag);
+});
+
+test('the package holds what README.md links to', () => {
+  const text = readFileSync(README, 'utf8');
+  const manifest = readFileSync(new URL('../../../package.json', import.meta.url), 'utf8');
+  const { files } = JSON.parse(manifest) as { files: string[] };
+  // npm ships this one anyway.
+  const shipped = [...files, 'LICENSE'];
+  const links = Array.from(text.matchAll(/\]\((?!https:)(.*?)\)/g), ([, link]) => link);
+  assert.ok(links.includes('CONTRIBUTING.md'), links.join(' '));
+  for (const link of links) {
+    const isIn = (name: string) => name === link || (name.endsWith('/') && link.startsWith(name));
+    assert.ok(shipped.some(isIn), link);
+  }
+});
+
+test('README.md names the flags that the client commands take and ignore', () => {
+  const text = readFileSync(README, 'utf8');
+  for (const { flag } of ignoredAnnounceFlags) assert.ok(text.includes(`\`${flag}\``), flag);
 });
 
 test('a cell cannot break its table', () => {
