@@ -117,8 +117,16 @@ export class Command {
   #kill(signal: NodeJS.Signals): void {
     const { pid } = this.child;
     if (this.#ending !== null || pid === undefined) return;
-    if (this.#isGroup) process.kill(-pid, signal);
-    else this.child.kill(signal);
+    if (!this.#isGroup) {
+      this.child.kill(signal);
+      return;
+    }
+    try {
+      process.kill(-pid, signal);
+    } catch (error) {
+      // All have ended, and the end of their outputs is still to be told.
+      if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error;
+    }
   }
 
   #read(stream: Readable, lines: string[]): void {
