@@ -75,6 +75,7 @@ class LaneBench {
     nameserver: null,
     zoneSerial: 1,
     ttlSeconds: 3600,
+    dht: null,
     stores: allocateLaneStores(4_000_000, HASH_KEY),
     bounds: { prefixLimit: 4_000_000, nameLimit: 8192 },
     hashKey: HASH_KEY,

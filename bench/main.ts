@@ -15,6 +15,24 @@ const BENCHES: Record<string, Bench> = {
       ' [--placement spread|together|free]',
     load: async () => (await import('./dns.ts')).benchDns,
   },
+  dht: {
+    about:
+      'a DHT node against the originals dht-rpc and hyperdht' +
+      ' [--seconds 1.5] [--rounds 5] [--only SCENARIO] [--servers NAME,...]',
+    load: async () => (await import('./dht.ts')).benchDht,
+  },
+  'dht-table': {
+    about: 'nanoseconds of the routing table, against kademlia-routing-table [NODES]',
+    load: async () => (await import('./dht-table.ts')).benchDhtTable,
+  },
+  'dht-store': {
+    about: 'memory under ten million announces, and nanoseconds per operation [ANNOUNCES]',
+    load: async () => (await import('./dht-store.ts')).benchDhtStore,
+  },
+  'dht-amplification': {
+    about: 'bytes a DHT node sends per byte of an unproven request, by command [--seconds 2]',
+    load: async () => (await import('./dht-amplification.ts')).benchDhtAmplification,
+  },
   handoff: {
     about: 'throughput by workers, sender and work per packet [--seconds 1] [--rounds 3]',
     load: async () => (await import('./handoff.ts')).benchHandoff,

@@ -8,14 +8,15 @@
  *   4 guard      less than a header (dropShort); counts that cannot be (FORMERR, NOTIMP)
  *   5 budget     what the source's prefix may still be sent without proof (dropRateLimited)
  *
- * A message by TCP has proven its source by being here: it skips 2 and 5.
+ * A message by TCP has proven its source by being here: it skips 2 and 5. What is of the DHT goes
+ * on to dht-admission.ts after 3.
  */
 import { RCODE } from '../codecs/dns/constants.ts';
 import { guardHeader, isSendable, VERDICT } from '../codecs/dns/guard.ts';
 import { errorHeader } from '../codecs/dns/reply.ts';
 import { COUNTER, type CounterRow } from '../workers/counters.ts';
 import type { Overflow } from '../workers/overflow.ts';
-import { PROTOCOL_NONE } from '../workers/protocols.ts';
+import { PROTOCOL_DNS, PROTOCOL_NONE } from '../workers/protocols.ts';
 import {
   SLOT_BYTES,
   SLOT_HEADER_BYTES,
@@ -26,6 +27,7 @@ import {
   type Slab,
   TRANSPORT_UDP,
 } from '../workers/slab.ts';
+import type { DhtAdmission } from './dht-admission.ts';
 import { canProve } from './limits/dns-counts.ts';
 import { type RateLimiter, SILENT } from './limits/rate-limiter.ts';
 import { protocolOf } from './net/protocol-table.ts';
@@ -36,25 +38,30 @@ export const DROP = 0;
 export const SHORT_REPLY = 1;
 /** The datagram goes on to a lane. */
 export const ACCEPT = 2;
+/** A reply to a request of our own: for the control plane, here on the main thread. */
+export const CONTROL = 3;
 
 export class Admission {
   readonly #slab: Slab;
   readonly #overflow: Overflow;
   readonly #counters: CounterRow;
   readonly #limiter: RateLimiter | null;
+  readonly #dht: DhtAdmission | null;
   #nowMs = 0;
 
-  /** `limiter`: null where nothing is limited. */
+  /** `limiter`: null where nothing is limited. `dht`: null where no socket is for the DHT. */
   constructor(
     slab: Slab,
     overflow: Overflow,
     counters: CounterRow,
     limiter: RateLimiter | null = null,
+    dht: DhtAdmission | null = null,
   ) {
     this.#slab = slab;
     this.#overflow = overflow;
     this.#counters = counters;
     this.#limiter = limiter;
+    this.#dht = dht;
   }
 
   /** Sets the time for the datagrams to come; once per batch. */
@@ -74,6 +81,11 @@ export class Admission {
     const protocol = protocolOf(use, bytes, start, length);
     if (protocol === PROTOCOL_NONE) return this.#drop(COUNTER.dropUnknownProtocol);
     slab.bytes[base + SLOT_PROTOCOL] = protocol;
+    if (protocol !== PROTOCOL_DNS) {
+      const dht = this.#dht;
+      if (dht === null) return this.#drop(COUNTER.dropUnknownProtocol);
+      return dht.admit(slot, protocol, this.#nowMs);
+    }
     const guard = guardHeader(bytes, start, length);
     if (guard === VERDICT.RESPONSE) return ACCEPT;
     if (guard !== VERDICT.QUERY_OK) return this.#refuse(slot, guard, bytes, start, isUdp);

@@ -21,6 +21,8 @@ import type { LaneHooks } from '../workers/lane-hooks.ts';
 import { Admission } from './admission.ts';
 import { type Clock, systemClock } from './clock.ts';
 import { Collector } from './collector.ts';
+import { DhtHost } from './dht/dht-host.ts';
+import { type DhtMemory, dhtLaneConfig, reserveDht } from './dht/dht-memory.ts';
 import { Dispatcher } from './dispatch.ts';
 import {
   buildHouse,
@@ -36,11 +38,13 @@ import { Lanes } from './lanes/lanes.ts';
 import { RateLimiter } from './limits/rate-limiter.ts';
 import { type Listeners, openListeners } from './listeners.ts';
 import { adviseHugePages } from './net/huge-pages.ts';
-import { SOCKET_DNS } from './net/protocol-table.ts';
 import type { ApplianceConfig } from './options/config.ts';
 import { Pipeline } from './pipeline.ts';
 import { secretBytes, secretUint32 } from './rng.ts';
 import { type DatagramTap, tapped } from './tap.ts';
+
+/** A server socket and a client socket. */
+const DHT_SOCKETS = 2;
 
 export interface Listening {
   readonly address: string;
@@ -53,6 +57,8 @@ export interface Listening {
 
 export interface Appliance {
   readonly listening: readonly Listening[];
+  /** The node of the DHT; null: there is none. */
+  readonly dht: DhtHost | null;
   /** Threads beside the main one that answer. */
   readonly workers: number;
   /** Stops receiving, answers what is in flight, closes the sockets. May be called again. */
@@ -83,18 +89,20 @@ export async function startAppliance(
   clock: Clock = systemClock,
   hooks: ApplianceHooks | null = null,
 ): Promise<Appliance> {
-  const addresses = config.dns === 'off' ? [] : config.dns;
+  const dnsSockets = config.dns === 'off' ? 0 : config.dns.length;
+  const laneCount = Math.max(1, config.workers);
   const house = buildHouse(
-    addresses.length,
-    Math.max(1, config.workers),
+    dnsSockets + (config.dht === null ? 0 : DHT_SOCKETS),
+    laneCount,
     config.limit,
     embeddedSizes(config),
   );
+  const dhtMemory = config.dht === null ? null : reserveDht(config.dht, laneCount);
   adviseHugePages(config.udpBackend, [
     house.slab.buffer,
     ...house.lanes.flatMap((lane) => storeBuffers(lane.stores)),
   ]);
-  const laneConfig = laneConfigs(config, house, clock.now());
+  const laneConfig = laneConfigs(config, house, dhtMemory, clock.now());
   const inline = config.workers === 0 ? createLane(laneConfig(0), [], hooks?.lane(house)) : null;
   const lanes = await Lanes.start(config.workers, config, clock);
   try {
@@ -102,7 +110,7 @@ export async function startAppliance(
     try {
       const ports = house.lanes.map((_, lane) => lanePort(house, lane, inline));
       const tap = hooks?.tap(house) ?? null;
-      return run(config, clock, { house, laneConfig, ports, lanes, listeners, tap });
+      return run(config, clock, { house, dhtMemory, laneConfig, ports, lanes, listeners, tap });
     } catch (error) {
       await listeners.close();
       throw error;
@@ -115,6 +123,7 @@ export async function startAppliance(
 
 interface Parts {
   readonly house: House;
+  readonly dhtMemory: DhtMemory | null;
   readonly laneConfig: (lane: number) => LaneConfig;
   readonly ports: ReturnType<typeof lanePort>[];
   readonly lanes: Lanes;
@@ -131,6 +140,7 @@ function run(config: ApplianceConfig, clock: Clock, parts: Parts): Appliance {
   const reader = new QueryReader(new DomainTable(config.domains));
   const receivers = tap === null ? listeners.receivers : tapped(listeners.receivers, tap);
   const lanesSend = lanes.send(listeners.descriptors);
+  const dht = dhtHost(config, clock, parts);
   const collector = new Collector({
     slab,
     counters,
@@ -140,24 +150,27 @@ function run(config: ApplianceConfig, clock: Clock, parts: Parts): Appliance {
     firstLaneSlot: house.firstLaneSlot,
     limiter,
     lanesSend,
+    ...(dht === null ? {} : { dht }),
   });
+  const dhtAdmission = dht?.admission(limiter) ?? null;
   const pipeline = new Pipeline({
     counters,
-    admission: new Admission(slab, overflow, counters, limiter),
+    admission: new Admission(slab, overflow, counters, limiter, dhtAdmission),
     dispatcher: new Dispatcher(slab, overflow, ports.length, reader, nameHash(house.hashKey)),
     collector,
     lanes: ports,
     mostWaiting: ports.length === 1 ? Number.POSITIVE_INFINITY : MOST_WAITING,
     clock,
+    ...(dht === null ? {} : { control: (slot: number) => dht.control(slot) }),
   });
   lanes.serve({ ports, collector, laneConfig, counters });
   const turnEnds = () => lanes.turnEnds();
   listeners.start(
     tap === null
-      ? (receiver, slots, count) => pipeline.receive(receiver, SOCKET_DNS, slots, count)
-      : ({ receiver }, slots, count) => {
+      ? (receiver, use, slots, count) => pipeline.receive(receiver, use, slots, count)
+      : ({ receiver }, use, slots, count) => {
           tap.arrived(slots, count);
-          pipeline.receive(receivers[receiver], SOCKET_DNS, slots, count);
+          pipeline.receive(receivers[receiver], use, slots, count);
         },
     {
       onStarved: turnEnds,
@@ -166,37 +179,66 @@ function run(config: ApplianceConfig, clock: Clock, parts: Parts): Appliance {
       restsAfterFew: lanesSend,
     },
   );
+  dht?.start(pipeline, collector);
   const stopTicks = clock.every(TICK_MS, () => pipeline.tickInline());
-  let closing: Promise<void> | null = null;
-  const close = async () => {
+  const close = once(async () => {
     stopTicks();
     listeners.stop();
+    await dht?.close();
     await lanes.close();
     await listeners.close();
-  };
+  });
   return {
     listening: listeners.listening,
+    dht,
     workers: config.workers,
     counters: () => sumCounters(house.counters),
     laneCounters: () => ports.map((port) => namedCounters(port.counters)),
     workerHealth: () => lanes.health(),
     killLane: (lane) => lanes.kill(lane),
-    close: () => {
-      closing ??= close();
-      return closing;
-    },
+    close,
   };
+}
+
+/** Does it the first time; later calls get the same promise. */
+function once(act: () => Promise<void>): () => Promise<void> {
+  let acting: Promise<void> | null = null;
+  return () => {
+    acting ??= act();
+    return acting;
+  };
+}
+
+/** The node of the DHT on its sockets; null: none is wanted, or its sockets did not open. */
+function dhtHost(config: ApplianceConfig, clock: Clock, parts: Parts): DhtHost | null {
+  const { house, dhtMemory, listeners } = parts;
+  if (config.dht === null || dhtMemory === null || listeners.dht === null) return null;
+  return new DhtHost({
+    config: config.dht,
+    memory: dhtMemory,
+    house,
+    sockets: listeners.dht,
+    counters: mainCounters(house),
+    clock,
+    notice: config.notice,
+  });
 }
 
 /** The configuration of each lane; a successor's differs in its seed. */
 function laneConfigs(
   config: ApplianceConfig,
   house: House,
+  dhtMemory: DhtMemory | null,
   nowMs: number,
 ): (lane: number) => LaneConfig {
   const secret = tokenSecret(config);
+  const shared = { tokenSecret: secret, hashKey: house.hashKey };
   return (lane) => ({
     ...laneMemoryConfig(house, lane),
+    dht:
+      dhtMemory === null || config.dht === null
+        ? null
+        : dhtLaneConfig(dhtMemory, lane, config.dht, shared),
     domains: config.domains,
     nameserver: config.nameserver,
     zoneSerial: Math.floor(nowMs / 1000),

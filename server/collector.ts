@@ -9,11 +9,14 @@ import type { Lane } from '../workers/lane.ts';
 import type { Ring } from '../workers/ring.ts';
 import {
   SLOT_BYTES,
+  SLOT_DOWN_HINT,
   SLOT_FREE,
   SLOT_LENGTH,
   SLOT_RECEIVER,
+  SLOT_SIGHTED,
   SLOT_STATE,
   SLOT_TRANSPORT,
+  SLOT_UNPROVEN,
   type Slab,
   TRANSPORT_UDP,
 } from '../workers/slab.ts';
@@ -24,6 +27,7 @@ import { UDP_BATCH } from './net/udp-socket.ts';
 /** Collecting again when a lane was faster than arming, before other work gets its turn. */
 const ARM_TRIES = 4;
 const NOBODY = 0;
+const NOTICES = SLOT_SIGHTED | SLOT_DOWN_HINT | SLOT_UNPROVEN;
 
 /** One lane as the main thread sees it: its rings, and the lane itself where it runs inline. */
 export interface LanePort {
@@ -35,6 +39,14 @@ export interface LanePort {
   /** Its own slots, which it originates pushes in. */
   readonly firstOriginSlot: number;
   readonly originSlots: number;
+}
+
+/** What else comes of a request of the DHT: the control plane's side of a lane's answer. */
+export interface DhtDesk {
+  /** Has the signature of the datagram in `slot` checked, later; false when too many wait. */
+  check(slot: number): boolean;
+  /** Its answer, if any, has left; its state says SLOT_SIGHTED, _DOWN_HINT or _UNPROVEN. */
+  noticed(slot: number): void;
 }
 
 export interface CollectorConfig {
@@ -49,12 +61,14 @@ export interface CollectorConfig {
   readonly limiter: RateLimiter | null;
   /** Whether lanes send UDP answers themselves (workers/outbox.ts). */
   readonly lanesSend: boolean;
+  readonly dht?: DhtDesk;
 }
 
 export class Collector {
   readonly #config: CollectorConfig;
   readonly #done = new Int32Array(UDP_BATCH);
   readonly #outgoing = new Int32Array(UDP_BATCH);
+  readonly #one = new Int32Array(1);
   /** Which lane holds a received slot: its number + 1. Only kept for lanes in threads. */
   readonly #holder: Uint8Array;
   /** By lane: what its counters must come to for all it has given back; see `reclaim`. */
@@ -82,8 +96,9 @@ export class Collector {
     for (;;) {
       const count = replies.pop(this.#done, UDP_BATCH);
       if (count === 0) return;
-      this.#sendByReceiver(lane, count);
-      this.#releaseDone(count);
+      const rest = this.#config.dht === undefined ? count : this.#takeChecks(count);
+      this.#sendByReceiver(lane, rest);
+      this.#releaseDone(rest);
     }
   }
 
@@ -151,6 +166,35 @@ export class Collector {
     const { requests } = this.#config.lanes[lane];
     while (requests.pop(this.#done, UDP_BATCH) > 0);
     return this.reclaim(lane);
+  }
+
+  /** Slots whose signatures are to be checked leave done[0..count); returns how many stay. */
+  #takeChecks(count: number): number {
+    const { slab, counters, dht } = this.#config;
+    let rest = 0;
+    for (let i = 0; i < count; i++) {
+      const slot = this.#done[i];
+      const length = (slot * SLOT_BYTES + SLOT_LENGTH) >> 2;
+      if (slab.i32[length] >= 0) {
+        this.#done[rest++] = slot;
+        continue;
+      }
+      slab.i32[length] = -slab.i32[length];
+      this.#holder[slot] = NOBODY;
+      if (dht?.check(slot)) continue;
+      counters[COUNTER.dropVerifyFull]++;
+      this.drop(slot);
+    }
+    return rest;
+  }
+
+  /** Gives back a slot of a receiver that nothing is sent from; the caller has counted why. */
+  drop(slot: number): void {
+    const { slab, receivers, slotsPerReceiver } = this.#config;
+    slab.i32[(slot * SLOT_BYTES + SLOT_LENGTH) >> 2] = 0;
+    this.#settled(slot);
+    this.#one[0] = slot;
+    receivers[Math.floor(slot / slotsPerReceiver)].release(this.#one, 1);
   }
 
   #arm(lane: number): boolean {
@@ -223,8 +267,11 @@ export class Collector {
   }
 
   #settled(slot: number): void {
+    const { slab, limiter, dht } = this.#config;
     this.#holder[slot] = NOBODY;
-    this.#config.limiter?.settle(this.#config.slab, slot);
+    limiter?.settle(slab, slot);
+    if (dht === undefined) return;
+    if ((slab.bytes[slot * SLOT_BYTES + SLOT_STATE] & NOTICES) !== 0) dht.noticed(slot);
   }
 
   #freeOwn(slot: number): void {

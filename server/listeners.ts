@@ -1,5 +1,6 @@
 /**
- * Opens the sockets of a listen list: for each address one UDP socket, and TCP on the same port. An
+ * Opens the sockets: the two of the DHT first, so that they have the numbers 0 and 1; then those of
+ * the listen list of DNS, for each address one UDP socket, and TCP on the same port. An
  * address the user named must open, for both. Of the default list each address that does not is a
  * notice with what to do about it, as long as one opens.
  */
@@ -8,16 +9,25 @@ import type { Clock } from './clock.ts';
 import { type House, mainCounters, SLOTS_PER_RECEIVER, TCP_SLOTS } from './lanes/house.ts';
 import { descriptorNotice } from './net/descriptor-limit.ts';
 import { describeBackend, openUdp } from './net/open-udp.ts';
+import { SOCKET_DHT, SOCKET_DNS } from './net/protocol-table.ts';
 import type { Receiver } from './net/receiver.ts';
 import { TcpReceiver } from './net/tcp/tcp-receiver.ts';
 import type { TurnHooks, UdpSocket } from './net/udp-socket.ts';
-import type { ApplianceConfig, ListenAddress } from './options/config.ts';
+import type { ApplianceConfig, DhtConfig, ListenAddress } from './options/config.ts';
 import { explainListenError } from './options/listen-error.ts';
 
 /** Free ports tried until one is free for UDP and TCP. */
 const PORT_TRIES = 20;
+/** Ports of the DHT tried from the one asked for on, as npm hyperdht does. */
+const DHT_PORT_TRIES = 5;
+const OTHER_DHT_PORT = '--dht 0.0.0.0:0 (any port) or --dht off';
 
-type OnBatch = (receiver: Receiver, slots: Int32Array, count: number) => void;
+type OnBatch = (receiver: Receiver, use: number, slots: Int32Array, count: number) => void;
+
+export interface DhtSockets {
+  readonly server: UdpSocket;
+  readonly client: UdpSocket;
+}
 
 export class Listeners {
   readonly #sockets: UdpSocket[] = [];
@@ -25,6 +35,8 @@ export class Listeners {
   readonly #house: House;
   readonly #config: ApplianceConfig;
   readonly listening: Listening[] = [];
+  /** The sockets of the DHT; null: it has none. */
+  dht: DhtSockets | null = null;
 
   constructor(config: ApplianceConfig, house: House, clock: Clock) {
     const { tcpConnections, tcpConnectionsPerPrefix, tcpIdleMs } = config.limits;
@@ -78,13 +90,30 @@ export class Listeners {
     }
   }
 
+  /** Opens the two sockets of the DHT, before all others; rejects with the system's error. */
+  async openDht({ at, anyPort }: DhtConfig): Promise<void> {
+    const server = await this.#openPorts(at, anyPort);
+    this.#sockets.push(server);
+    try {
+      const client = await this.#openUdp({ address: at.address, port: 0 });
+      this.#sockets.push(client);
+      this.dht = { server, client };
+    } catch (error) {
+      this.#sockets.pop();
+      await server.close();
+      throw error;
+    }
+  }
+
   start(onBatch: OnBatch, hooks: TurnHooks): void {
     for (const socket of this.#sockets) {
-      socket.start((slots, count) => onBatch(socket, slots, count), hooks);
+      const isDht = socket === this.dht?.server || socket === this.dht?.client;
+      const use = isDht ? SOCKET_DHT : SOCKET_DNS;
+      socket.start((slots, count) => onBatch(socket, use, slots, count), hooks);
     }
     const tcp = this.#tcp;
     tcp?.start((slots, count) => {
-      onBatch(tcp, slots, count);
+      onBatch(tcp, SOCKET_DNS, slots, count);
       hooks.onTurnEnd?.();
     });
   }
@@ -97,6 +126,19 @@ export class Listeners {
 
   async close(): Promise<void> {
     await Promise.all([...this.#sockets.map((socket) => socket.close()), this.#tcp?.close()]);
+  }
+
+  /** The port asked for; with `isAny` the next ones when it is taken, then any. */
+  async #openPorts(at: ListenAddress, isAny: boolean): Promise<UdpSocket> {
+    for (let tries = 0; ; tries++) {
+      const port = tries < DHT_PORT_TRIES ? at.port + tries : 0;
+      try {
+        return await this.#openUdp({ address: at.address, port });
+      } catch (error) {
+        if (isAny && port !== 0 && isInUse(error)) continue;
+        throw error;
+      }
+    }
   }
 
   #openUdp(at: ListenAddress): Promise<UdpSocket> {
@@ -133,10 +175,11 @@ export async function openListeners(
 ): Promise<Listeners> {
   const { dns, udpBackend, notice, embedded } = config;
   const listeners = new Listeners(config, house, clock);
-  if (dns === 'off') return listeners;
   try {
     const { reason } = describeBackend(udpBackend);
     if (embedded === undefined) notice(`udp backend: ${reason}`);
+    if (config.dht !== null) await openDht(config.dht, listeners, notice);
+    if (dns === 'off') return listeners;
     const failures: string[] = [];
     let cause: unknown;
     for (const at of dns) {
@@ -158,6 +201,21 @@ export async function openListeners(
   } catch (error) {
     await listeners.close();
     throw error;
+  }
+}
+
+/** Opens the DHT's sockets; the default address is no loss when somebody else has it. */
+async function openDht(
+  dht: DhtConfig,
+  listeners: Listeners,
+  notice: (line: string) => void,
+): Promise<void> {
+  try {
+    await listeners.openDht(dht);
+  } catch (error) {
+    const line = explainListenError(error, dht.at, OTHER_DHT_PORT);
+    if (dht.isRequired) throw new Error(line, { cause: error });
+    notice(`no DHT: ${line}`);
   }
 }
 

@@ -8,7 +8,7 @@
  * belongs to. What comes back from the lanes is collector.ts.
  */
 import { COUNTER, type CounterRow } from '../workers/counters.ts';
-import { ACCEPT, type Admission, DROP } from './admission.ts';
+import { ACCEPT, type Admission, CONTROL, DROP } from './admission.ts';
 import type { Clock } from './clock.ts';
 import type { Collector, LanePort } from './collector.ts';
 import type { Dispatcher } from './dispatch.ts';
@@ -24,6 +24,8 @@ export interface PipelineConfig {
   /** Datagrams that may wait at a lane: of several not all, lest a hot name take all slots. */
   readonly mostWaiting: number;
   readonly clock: Clock;
+  /** Takes a reply to a request of our own, of the DHT; the slot is released after. */
+  readonly control?: (slot: number) => void;
 }
 
 export class Pipeline {
@@ -32,6 +34,7 @@ export class Pipeline {
   readonly #perLaneCount: Int32Array;
   readonly #done = new Int32Array(UDP_BATCH);
   readonly #short = new Int32Array(UDP_BATCH);
+  readonly #again = new Int32Array(1);
 
   constructor(config: PipelineConfig) {
     this.#config = config;
@@ -57,7 +60,8 @@ export class Pipeline {
       if (verdict === ACCEPT) {
         const lane = dispatcher.laneOf(slot);
         this.#perLane[lane][this.#perLaneCount[lane]++] = slot;
-      } else if (verdict === DROP) {
+      } else if (verdict === DROP || verdict === CONTROL) {
+        if (verdict === CONTROL) this.#config.control?.(slot);
         this.#done[dropped++] = slot;
       } else {
         this.#short[short++] = slot;
@@ -70,6 +74,25 @@ export class Pipeline {
     }
     this.#pushToLanes(receiver);
     this.#drainInline(now);
+  }
+
+  /**
+   * Gives a slot to its lane again, whose signature has been checked; it never left the house, so
+   * nothing can be full. `drainInline` is to follow.
+   */
+  resume(slot: number): void {
+    const { lanes, collector, dispatcher } = this.#config;
+    this.#again[0] = slot;
+    const lane = dispatcher.laneOf(slot);
+    const { requests, inline } = lanes[lane];
+    if (inline === null) collector.handedOver(lane, this.#again, 1);
+    requests.push(this.#again, 0, 1);
+    if (inline === null) requests.wake();
+  }
+
+  /** Lets inline lanes answer what they were given. */
+  drainInline(): void {
+    this.#drainInline(this.#config.clock.now());
   }
 
   /** Lets inline lanes do what is due by now (push retries, expiry), and sends what they made. */

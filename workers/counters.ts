@@ -2,7 +2,7 @@
  * Counters in shared memory: one row per thread, each row written by its thread alone, read by
  * anyone.
  *
- *   row 0 (main)  | received | originated | sent | ... |   64 float64, eight cache lines
+ *   row 0 (main)  | received | originated | sent | ... |   128 float64, 16 cache lines
  *   row 1 (lane)  | ...
  *
  * A float64 holds exact integers up to 2^53 and an aligned 8-byte store is never seen torn on the
@@ -26,6 +26,11 @@ export const COUNTERS = [
   'dropRingFull', // the lane's request ring was full
   'dropRateLimited', // over the budget of its prefix, and nothing proved the source
   'dropLaneDied', // in the hands of a lane that died
+  'dropMalformed', // unreadable, or a request that lacks what its command needs
+  'dropVerifyFull', // a signature to check, and too many were waiting for that
+  'dropVerifyFailed', // the thread that was to check its signature ended
+  'dropTimersFull', // a delayed ping, and too many were waiting
+  'dropRelayRefused', // not relayed: nothing known of the target, too many, or not allowed
   'dropConnectionGone', // the TCP connection closed before its answer
   'dropSendFull', // the socket's send buffer was full
   'dropSendError', // the kernel refused the datagram (unreachable, not permitted)
@@ -57,6 +62,33 @@ export const COUNTERS = [
   'tcpTimeouts', // TCP connections closed at a deadline: idle, slow to ask or slow to read
   'tcpEvicted', // idle or slow TCP connections closed to make room
   'tcpMalformed', // TCP connections closed because of what they sent
+  'dhtPings',
+  'dhtPingNats',
+  'dhtFindNodes',
+  'dhtDownHints',
+  'dhtDelayedPings',
+  'dhtFindPeers',
+  'dhtLookups',
+  'dhtAnnounces',
+  'dhtUnannounces',
+  'dhtRefreshes', // announces renewed by a refresh token, without a signature
+  'dhtMutablePuts',
+  'dhtMutableGets',
+  'dhtImmutablePuts',
+  'dhtImmutableGets',
+  'dhtPlugins',
+  'dhtUnknownCommands',
+  'dhtRelayed', // handshakes and hole-punch messages passed on
+  'dhtRelayRefused', // those that were not
+  'dhtBadTokens',
+  'dhtForged', // announces and puts whose signature is wrong
+  'dhtLimitedReplies', // answers cut to three times the request
+  'dhtSightings', // ids seen in requests that match their address and are new
+  'dhtStoreBounded', // announces and puts beyond what one prefix may have
+  'dhtStoreRejected', // announces and puts a full store could not take
+  'dhtChecks', // signatures checked
+  'dhtReplies', // replies to requests of our own
+  'dhtChallenges', // pings sent to sources that have had their budget
   'laneRestarts', // lanes that died and were replaced
   'kernelDropped', // datagrams the kernel dropped before we read them (receive buffer full)
 ] as const;
@@ -69,7 +101,7 @@ export const COUNTER = Object.fromEntries(COUNTERS.map((name, index) => [name, i
   number
 >;
 
-export const COUNTER_ROW_LENGTH = 64;
+export const COUNTER_ROW_LENGTH = 128;
 
 /** The names whose sum, beside `sent` and `absorbed`, balances `received` + `originated`. */
 export const DROP_COUNTERS = COUNTERS.slice(
@@ -77,7 +109,7 @@ export const DROP_COUNTERS = COUNTERS.slice(
   COUNTER.dropSendError + 1,
 ) as readonly CounterName[];
 
-/** The row of one thread: a view of 64 float64 into the shared buffer. */
+/** The row of one thread: a view of 128 float64 into the shared buffer. */
 export type CounterRow = Float64Array;
 
 /** Allocates zeroed rows for `threads` threads. */

@@ -8,6 +8,7 @@ import { HalfSipHash } from '../codecs/hash/halfsiphash.ts';
 import { type BoundLimits, Bounds } from './bounds.ts';
 import { type CookieSecrets, Cookies } from './cookies.ts';
 import { counterRow } from './counters.ts';
+import { createDhtResponder, type DhtLaneConfig } from './dht/create-responder.ts';
 import { DiscoveryResponder } from './discovery.ts';
 import { Lane } from './lane.ts';
 import { type LaneHooks, NO_LANE_HOOKS } from './lane-hooks.ts';
@@ -55,6 +56,8 @@ export interface LaneConfig {
   readonly zoneSerial: number;
   readonly ttlSeconds: number;
   readonly stores: LaneStores;
+  /** Null: no node of the DHT. */
+  readonly dht: DhtLaneConfig | null;
   /** How much of each store one prefix, and one name, may have of this lane (`laneBounds`). */
   readonly bounds: BoundLimits;
   /** Key of the hash over names, the same in all threads. */
@@ -155,6 +158,7 @@ export function createLane(
   const subscriptionBounds = config.subscriptionBounds ?? bounds;
   subscriptions.watch(new Bounds(subscriptions, subscriptionBounds, rng, lanes));
   const tokens = new Tokens(config.tokenSecret, seed);
+  const slots = new OriginSlots(slab, config.firstOriginSlot, config.originSlots);
   const pusher = new Pusher({
     slab,
     counters,
@@ -162,7 +166,7 @@ export function createLane(
     subscriptions,
     table: new PushTable(config.lane, config.lanes, rng),
     paths: new Paths(config.stores.paths, config.receivers),
-    slots: new OriginSlots(slab, config.firstOriginSlot, config.originSlots),
+    slots,
     outbox,
     pushBudget: new PushBudget(rng, config.lanes),
     rng,
@@ -189,7 +193,11 @@ export function createLane(
     },
   });
   const requests = new Ring(config.requests);
-  return new Lane({ slab, requests, outbox, counters, discovery, pusher });
+  const dht =
+    config.dht === null
+      ? null
+      : createDhtResponder(config.dht, { slab, counters, outbox, slots, rng, seed });
+  return new Lane({ slab, requests, outbox, counters, discovery, pusher, dht });
 }
 
 /** A store on memory that may have lost its writer in the middle of a change. */

@@ -79,7 +79,10 @@ export class Outbox {
         isLeft = true;
         continue;
       }
-      if (i32[base >> 2] === 0) continue;
+      const length = i32[base >> 2];
+      // No answer yet: main has the datagram's signature checked.
+      if (length < 0) isLeft = true;
+      if (length <= 0) continue;
       if (next !== sender && run > 0) {
         sender?.send(this.#run, run);
         run = 0;

@@ -15,7 +15,8 @@
  * header, little-endian, offsets in bytes (mirrored in server/net/native/slot.h; a test compares
  * them):
  *
- *    0 length i32      bytes of data: of the datagram, then of the answer (0 = nothing to send)
+ *    0 length i32      bytes of data: of the datagram, then of the answer (0 = nothing to send;
+ *                      negative = a signature is to be checked first)
  *    4 family u8       4 or 6, of both addresses below
  *    5 transport u8    TRANSPORT_UDP or TRANSPORT_TCP
  *    6 port u16        the other end's port
@@ -29,9 +30,14 @@
  *                      BUDGET_SILENT: none; BUDGET_TRUNCATED: a token at most, else TC
  *   56 receiver u16    the socket the slot's datagram came by and its answer leaves by
  *   58 protocol u8     which protocol the first bytes belong to (server/net/protocol-table.ts)
- *   59 state u8        of a received datagram: 0, or SLOT_PROVEN when its lane finds that the
- *                      source has proven its address; of a lane's own slot: SLOT_FREE or SLOT_BUSY
- *   60 keyHash i32     hash of the key the datagram is about; 0 = keyless
+ *   59 state u8        of a received datagram: what is known of it, the bits SLOT_PROVEN to
+ *                      SLOT_FORGED below; of a lane's own slot: SLOT_FREE or SLOT_BUSY
+ *   60 keyHash i32     hash of the key the datagram is about; 0 = keyless. With SLOT_DOWN_HINT: the
+ *                      entry of the routing table
+ *
+ * A lane that cannot answer before a signature is checked leaves the datagram as it was and makes
+ * its length negative: main has it checked and gives the slot to the lane again, with SLOT_GENUINE
+ * or SLOT_FORGED.
  */
 
 export const SLOT_BYTES = 2048;
@@ -63,7 +69,17 @@ export const SLOT_SET_ASIDE = 48;
 
 export const SLOT_FREE = 0;
 export const SLOT_BUSY = 1;
+/** The source has proven that it receives what is sent to its address. */
 export const SLOT_PROVEN = 2;
+/** DHT: the sender's id is that of its address, and the routing table does not have it. */
+export const SLOT_SIGHTED = 4;
+/** DHT: the sender says that the node in an entry of the routing table (keyHash) is down. */
+export const SLOT_DOWN_HINT = 8;
+/** DHT: refused for want of a proof: let the source prove its address, so that its retry passes. */
+export const SLOT_UNPROVEN = 64;
+/** DHT: what the check of the datagram's signature found. */
+export const SLOT_GENUINE = 16;
+export const SLOT_FORGED = 32;
 
 /** Nothing is answered unless the source proves its address (a valid token or cookie). */
 export const BUDGET_SILENT = 0;

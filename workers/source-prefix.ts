@@ -23,7 +23,8 @@ const LOW_24_BITS = 0xff_ffff;
 
 /**
  * Whether the 16-byte address in the four words at `at` is of a network of the user's own:
- * loopback, private (RFC 1918, RFC 4193) or link-local (RFC 3927, RFC 4291).
+ * loopback, private (RFC 1918, RFC 4193), shared by a provider's customers or a virtual network
+ * (RFC 6598), or link-local (RFC 3927, RFC 4291).
  */
 export function isPrivate(words: Int32Array, at: number): boolean {
   const word = words[isMapped(words, at) ? at + 3 : at];
@@ -32,6 +33,7 @@ export function isPrivate(words: Int32Array, at: number): boolean {
   if (isMapped(words, at)) {
     if (first === 10 || first === 127) return true;
     if (first === 172) return (second & 0xf0) === 16;
+    if (first === 100) return (second & 0xc0) === 64;
     return (first === 192 && second === 168) || (first === 169 && second === 254);
   }
   if ((first & 0xfe) === 0xfc || (first === 0xfe && (second & 0xc0) === 0x80)) return true;

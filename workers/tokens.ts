@@ -20,11 +20,10 @@
  */
 import { base64Unit } from '../codecs/base64.ts';
 import { TOKEN_TEXT_BYTES } from '../codecs/dns/constants.ts';
-import { MAC_BYTES, MAC_KEY_BYTES, mac } from '../codecs/mac/mac.ts';
+import { MAC_BYTES, mac } from '../codecs/mac/mac.ts';
+import { EpochKeys, scatter } from './token-keys.ts';
 
 export const TOKEN_EPOCH_MS = 5 * 60 * 1000;
-/** How far the clocks of servers that share a secret may be apart. */
-export const CLOCK_SKEW_MS = 30_000;
 const SETS = 16_384;
 const WAYS = 2;
 const ROW_WORDS = 32;
@@ -48,7 +47,7 @@ const EMPTY = 0;
 const LONG_AGO = -(2 ** 31);
 /** glibc puts large blocks 16 bytes into a page: rows from here on begin with a cache line. */
 const ALIGN_BYTES = 48;
-const EPOCH_LABEL = new TextEncoder().encode('waypost dns token');
+const EPOCH_LABEL = 'waypost dns token';
 
 /** What a subscription is to, but for the address: a key, the subscriber's port and its path. */
 export interface Topic {
@@ -68,42 +67,29 @@ export class Tokens {
     ALIGN_BYTES,
   );
   readonly #turn = new Uint8Array(SETS);
-  readonly #master: Uint8Array;
+  readonly #keys: EpochKeys;
   readonly #seed: number;
-  readonly #currentKey = new Uint8Array(MAC_KEY_BYTES);
-  readonly #previousKey = new Uint8Array(MAC_KEY_BYTES);
   /** One byte more, always 0: the last unit's third. */
   readonly #units = new Uint8Array(MAC_BYTES + 1);
   readonly #mac = this.#units.subarray(0, MAC_BYTES);
   readonly #addressWords = new Int32Array(4);
   readonly #address = new Uint8Array(this.#addressWords.buffer);
   readonly #otherWords = new Int32Array(UNITS);
-  readonly #nextKey = new Uint8Array(MAC_KEY_BYTES);
   readonly #nextUnits = new Int32Array(UNITS);
   #epoch = EMPTY;
-  /** Whether a server whose clock is ahead may be in the next epoch already. */
-  #isNextNear = false;
   /** Offset of the row loaded last. */
   #row = 0;
 
   /** `secret`: 32 bytes, the same on servers behind one address. `seed` scatters the sets. */
   constructor(secret: Uint8Array, seed: number) {
-    if (secret.length !== MAC_KEY_BYTES) {
-      throw new RangeError(`token secret of ${secret.length} bytes: expected ${MAC_KEY_BYTES}`);
-    }
-    this.#master = Uint8Array.from(secret);
+    this.#keys = new EpochKeys(secret, EPOCH_LABEL, TOKEN_EPOCH_MS);
     this.#seed = seed | 1;
   }
 
   /** Moves to the epoch of `nowMs`. Call once per batch, before `load`. */
   setTime(nowMs: number): void {
-    const epoch = Math.floor(nowMs / TOKEN_EPOCH_MS) | 0;
-    this.#isNextNear = nowMs - epoch * TOKEN_EPOCH_MS >= TOKEN_EPOCH_MS - CLOCK_SKEW_MS;
-    if (epoch === this.#epoch) return;
-    this.#epoch = epoch;
-    this.#deriveKey(this.#currentKey, epoch);
-    this.#deriveKey(this.#previousKey, epoch - 1);
-    this.#deriveKey(this.#nextKey, epoch + 1);
+    this.#keys.setTime(nowMs);
+    this.#epoch = this.#keys.epoch;
   }
 
   /** Makes the token of the address at words[at..at+4) the one in `text` and for `verify`. */
@@ -116,7 +102,7 @@ export class Tokens {
   verify(view: DataView, start: number, length: number): boolean {
     if (length !== TOKEN_TEXT_BYTES) return false;
     if (equals(this.#textWords, view, start) || this.#isPrevious(view, start)) return true;
-    return this.#isNextNear && this.#isNext(view, start);
+    return this.#keys.isNextNear && this.#isNext(view, start);
   }
 
   /** Whether the address loaded last subscribed to just this at most `seconds` ago. */
@@ -165,23 +151,15 @@ export class Tokens {
     return row;
   }
 
-  /**
-   * The first row of an address's set: every bit of the address must reach the low ones
-   * (neighbours differ in the last byte alone, which is a word's highest).
-   */
+  /** The first row of an address's set. */
   #firstRow(words: Int32Array, at: number): number {
-    let mixed = words[at] ^ this.#seed;
-    mixed = Math.imul(mixed ^ (mixed >>> 15), 0x85ebca6b) ^ words[at + 1];
-    mixed = Math.imul(mixed ^ (mixed >>> 13), 0xc2b2ae35) ^ words[at + 2];
-    mixed = Math.imul(mixed ^ (mixed >>> 16), 0x85ebca6b) ^ words[at + 3];
-    mixed = Math.imul(mixed ^ (mixed >>> 15), 0xc2b2ae35);
-    return ((mixed ^ (mixed >>> 16)) & (SETS - 1)) * WAYS * ROW_WORDS;
+    return (scatter(words, at, this.#seed) & (SETS - 1)) * WAYS * ROW_WORDS;
   }
 
   #isPrevious(view: DataView, start: number): boolean {
     const row = this.#row;
     if (this.#rows[row + PREVIOUS_KNOWN] === 0) {
-      this.#compute(row, this.#previousKey, this.#rows, row + PREVIOUS);
+      this.#compute(row, this.#keys.previous, this.#rows, row + PREVIOUS);
       this.#rows[row + PREVIOUS_KNOWN] = 1;
     }
     this.#spell(this.#rows, row + PREVIOUS, this.#otherWords);
@@ -190,7 +168,7 @@ export class Tokens {
 
   /** A token of the next epoch: rare, so it is not kept. */
   #isNext(view: DataView, start: number): boolean {
-    this.#compute(this.#row, this.#nextKey, this.#nextUnits, 0);
+    this.#compute(this.#row, this.#keys.next, this.#nextUnits, 0);
     this.#spell(this.#nextUnits, 0, this.#otherWords);
     return equals(this.#otherWords, view, start);
   }
@@ -208,7 +186,7 @@ export class Tokens {
     const isPrevious = had !== EMPTY && had === this.#epoch - 1;
     if (isPrevious) rows.copyWithin(row + PREVIOUS, row + CURRENT, row + CURRENT + UNITS);
     rows[row + PREVIOUS_KNOWN] = isPrevious ? 1 : 0;
-    this.#compute(row, this.#currentKey, rows, row + CURRENT);
+    this.#compute(row, this.#keys.current, rows, row + CURRENT);
     rows[row + EPOCH] = this.#epoch;
   }
 
@@ -222,13 +200,6 @@ export class Tokens {
       const unit = (units[3 * i] << 16) | (units[3 * i + 1] << 8) | units[3 * i + 2];
       out[place + i] = unit;
     }
-  }
-
-  #deriveKey(key: Uint8Array, epoch: number): void {
-    const input = new Uint8Array(EPOCH_LABEL.length + 4);
-    input.set(EPOCH_LABEL);
-    new DataView(input.buffer).setInt32(EPOCH_LABEL.length, epoch);
-    mac(key, input, this.#master);
   }
 }
 

@@ -29,6 +29,7 @@ const work = shareWork();
 if (values.work && workers === 0) installWork(work);
 const appliance = await startAppliance({
   dns: [{ address: '127.0.0.1', port: 0 }],
+  dht: null,
   dnsRequired: true,
   domains: ['dns-discovery.local'],
   nameserver: null,

@@ -5,6 +5,7 @@ import { CommanderError } from 'commander';
 import { systemClock } from '../clock.ts';
 import { UsageError } from '../options/option.ts';
 import { announce } from './announce.ts';
+import { dhtBootstrap, dhtNode } from './dht.ts';
 import { listen } from './listen.ts';
 import { lookup } from './lookup.ts';
 import { flush, print, printError, surviveClosedPipes } from './print.ts';
@@ -25,7 +26,7 @@ process.on('uncaughtException', (error) => {
 });
 
 const program = buildProgram(
-  { serve, listen, announce, unannounce, lookup, whoami },
+  { serve, listen, announce, unannounce, lookup, whoami, dhtBootstrap, dhtNode },
   { out: print, error: printError },
 );
 try {

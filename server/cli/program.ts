@@ -11,6 +11,7 @@ import {
   unannounceOptions,
   whoamiOptions,
 } from '../options/client.ts';
+import { dhtBootstrapOptions, dhtNodeOptions } from '../options/dht.ts';
 import { isSwitch, negatedFlag, optionFlags, optionNotes } from '../options/docs.ts';
 import { type IgnoredFlag, ignoredListenFlags, listenOptions } from '../options/listen.ts';
 import {
@@ -27,7 +28,17 @@ import { version } from '../version.ts';
 type Action = (flags: FlagValues, name: string | undefined) => Promise<void>;
 
 export type ProgramActions = Readonly<
-  Record<'serve' | 'listen' | 'announce' | 'unannounce' | 'lookup' | 'whoami', Action>
+  Record<
+    | 'serve'
+    | 'listen'
+    | 'announce'
+    | 'unannounce'
+    | 'lookup'
+    | 'whoami'
+    | 'dhtBootstrap'
+    | 'dhtNode',
+    Action
+  >
 >;
 
 export interface ProgramOutput {
@@ -40,9 +51,10 @@ Examples:
   waypost announce my-app --port 8080     until stopped, on the local network
   waypost lookup my-app                   print who announces it
   waypost lookup my-app --server discovery.example.com
-  waypost serve                           answer on ports 53 and 5300 of all addresses
-  waypost serve --dns 127.0.0.1:0         on a free port of this machine only, and say which
+  waypost serve                           DNS on ports 53 and 5300, the DHT on 49737
+  waypost serve --dns 127.0.0.1:0 --dht off    on a free port of this machine only
   waypost listen --port 9090 --ttl 30     as with the dns-discovery command
+  waypost dht bootstrap --host 192.0.2.1  the first node of a DHT
 
 "waypost COMMAND --help" lists the options of a command.`;
 
@@ -64,6 +76,22 @@ Examples:
 
 Flags, short flags and defaults are those of the dns-discovery command; "waypost serve" has more.
 Taken and ignored: ${ignoredListenFlags.map(({ flag }) => flag).join(', ')}.`;
+
+const DHT_BOOTSTRAP_EXAMPLES = `
+Examples:
+  waypost dht bootstrap --host 192.0.2.1
+  waypost dht bootstrap --host 127.0.0.1 --port 10001     for tests on this machine
+
+"waypost serve" is a node of the DHT as well, beside the DNS server.`;
+
+const DHT_NODE_EXAMPLES = `
+Examples:
+  waypost dht node                                        in the public hyperdht network
+  waypost dht node --bootstrap 192.0.2.1:49737 --nodes 10
+  waypost dht node --bootstrap 192.0.2.1:49737 --port 49737
+
+A node becomes persistent, that is others begin to ask it, when it has been reachable for some 20
+minutes; in a private network at once.`;
 
 const ANNOUNCE_EXAMPLES = `
 Examples:
@@ -120,6 +148,7 @@ export function buildProgram(actions: ProgramActions, output: ProgramOutput): Co
     .addHelpText('after', PROGRAM_EXAMPLES);
   addServerCommands(program, actions);
   addClientCommands(program, actions);
+  addDhtCommands(program, actions);
   return program;
 }
 
@@ -132,6 +161,21 @@ function addServerCommands(program: Command, actions: ProgramActions): void {
     .summary('run the server as "dns-discovery listen" does')
     .description('Runs the server with the options of "dns-discovery listen".')
     .addHelpText('after', LISTEN_EXAMPLES);
+}
+
+function addDhtCommands(program: Command, actions: ProgramActions): void {
+  const dht = program
+    .command('dht')
+    .summary('run nodes of the DHT')
+    .description('Runs nodes of the DHT that npm hyperdht and dht-rpc 6 form.');
+  addCommand(dht, 'bootstrap', dhtBootstrapOptions, actions.dhtBootstrap)
+    .summary('run a bootstrap node')
+    .description('Runs a node that others start from.')
+    .addHelpText('after', DHT_BOOTSTRAP_EXAMPLES);
+  addCommand(dht, 'node', dhtNodeOptions, actions.dhtNode)
+    .summary('run persistent nodes')
+    .description('Runs nodes that join a DHT and stay.')
+    .addHelpText('after', DHT_NODE_EXAMPLES);
 }
 
 function addClientCommands(program: Command, actions: ProgramActions): void {
@@ -209,8 +253,9 @@ function addValue(command: Command, entry: AnyOption): void {
 
 /** `--once`, `--once=true`, `--once=false` and `--no-once`; the help shows one of them. */
 function addSwitch(command: Command, entry: AnyOption): void {
-  const on = new Option(`${entry.flag} [BOOLEAN]`, entry.help);
-  const off = new Option(negatedFlag(entry), entry.help);
+  const help = `${entry.help}${optionNotes(entry)}`;
+  const on = new Option(`${entry.flag} [BOOLEAN]`, help);
+  const off = new Option(negatedFlag(entry), help);
   on.flags = entry.flag;
   command.addOption(entry.fallback === 'true' ? on.hideHelp() : on);
   command.addOption(entry.fallback === 'true' ? off : off.hideHelp());

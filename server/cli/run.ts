@@ -11,28 +11,40 @@ export function notice(line: string): void {
   printError(`waypost: ${line}`);
 }
 
-/**
- * Starts an appliance and calls `started` once it listens. The process then lives until a signal:
- * one that comes while starting is obeyed as soon as there is something to close.
- */
-export async function runAppliance(
+/** As `runAppliances` with one. */
+export function runAppliance(
   config: ApplianceConfig,
   started: (appliance: Appliance) => void,
 ): Promise<void> {
-  const starting = start(config);
+  return runAppliances([config], ([appliance]) => started(appliance));
+}
+
+/**
+ * Starts appliances one after the other and calls `started` once all listen. The process then lives
+ * until a signal: one that comes while starting is obeyed as soon as there is something to close.
+ */
+export async function runAppliances(
+  configs: readonly ApplianceConfig[],
+  started: (appliances: readonly Appliance[], configs: readonly ApplianceConfig[]) => void,
+): Promise<void> {
+  const starting = start(configs);
   const stop = stopHandler({
     clock: systemClock,
-    close: async () => (await starting).close(),
+    close: async () => {
+      await Promise.all((await starting).map((appliance) => appliance.close()));
+    },
     exit: (code) => process.exit(code),
     notice,
   });
   process.on('SIGINT', stop);
   process.on('SIGTERM', stop);
-  started(await starting);
+  started(await starting, configs);
 }
 
 /** Loads the server only now: help and usage errors need none of it, nor its native packages. */
-async function start(config: ApplianceConfig): Promise<Appliance> {
+async function start(configs: readonly ApplianceConfig[]): Promise<Appliance[]> {
   const { startAppliance } = await import('../appliance.ts');
-  return startAppliance(config);
+  const appliances: Appliance[] = [];
+  for (const config of configs) appliances.push(await startAppliance(config));
+  return appliances;
 }

@@ -6,6 +6,7 @@ import type { ApplianceConfig } from '../options/config.ts';
 import type { FlagValues } from '../options/option.ts';
 import { serveConfig } from '../options/serve.ts';
 import { version } from '../version.ts';
+import { dhtLines } from './dht.ts';
 import { print } from './print.ts';
 import { notice, runAppliance } from './run.ts';
 
@@ -14,12 +15,16 @@ const DNS_PORT = 53;
 export async function serve(flags: FlagValues): Promise<void> {
   const config = serveConfig(flags, process.env, notice);
   await runAppliance(config, (appliance) => {
-    for (const line of startLines(config, appliance.listening)) print(line);
+    for (const line of startLines(config, appliance)) print(line);
   });
 }
 
 /** What a started server says of itself: where it listens, what it keeps, how to try it. */
-export function startLines(config: ApplianceConfig, listening: Appliance['listening']): string[] {
+export function startLines(
+  config: ApplianceConfig,
+  appliance: Pick<Appliance, 'listening' | 'dht'>,
+): string[] {
+  const { listening } = appliance;
   const lines = [`waypost ${version}`];
   for (const socket of listening) {
     const how =
@@ -28,6 +33,7 @@ export function startLines(config: ApplianceConfig, listening: Appliance['listen
         : 'tcp';
     lines.push(`dns ${formatEndpoint(socket)} ${how}`);
   }
+  lines.push(...dhtLines(appliance, config));
   const kept = config.ttlSeconds === 0 ? 'for ever' : `${config.ttlSeconds} s`;
   lines.push(
     `${config.domains.length === 1 ? 'domain' : 'domains'} ${config.domains.join(', ')};` +

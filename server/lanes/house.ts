@@ -1,8 +1,8 @@
 /**
  * The house: the memory that main and all lanes share, laid out once.
  *
- *   slots   | receiver 0 | receiver 1 | ... | TCP | lane 0's own | lane 1's own | ...
- *           | 512        | 512        |     | 512 | 1024         | 1024         |
+ *   slots   | receiver 0 | receiver 1 | ... | TCP | lane 0's own | lane 1's own | ... | main's |
+ *           | 512        | 512        |     | 512 | 1024         | 1024         |     | 64     |
  *
  * The TCP receiver comes last of the receivers and uses the first 128 of its numbers, for each of
  * which the overflow arena has a block.
@@ -19,6 +19,7 @@ import { Overflow } from '../../workers/overflow.ts';
 import { Ring } from '../../workers/ring.ts';
 import { Slab } from '../../workers/slab.ts';
 import type { LanePort } from '../collector.ts';
+import { UDP_BATCH } from '../net/udp-socket.ts';
 import { secretUint32 } from '../rng.ts';
 
 /** Slots of each receiver: eight batches in flight. */
@@ -29,6 +30,8 @@ export const TCP_SLOTS = 128;
 const ORIGIN_SLOTS = 1024;
 /** Datagrams waiting at one of several lanes: half of a socket's slots are left to the others. */
 export const MOST_WAITING = SLOTS_PER_RECEIVER / 2;
+/** Slots main sends its own requests from: a batch. */
+const MAIN_SLOTS = UDP_BATCH;
 const MAIN_ROW = 0;
 
 export interface House {
@@ -38,6 +41,9 @@ export interface House {
   /** UDP sockets; the TCP receiver's number is the next. */
   readonly udpReceivers: number;
   readonly firstLaneSlot: number;
+  /** Main's own slots, for the control plane of the DHT. */
+  readonly firstMainSlot: number;
+  readonly mainSlots: number;
   readonly hashKey: readonly [number, number];
   readonly lanes: readonly LaneMemory[];
 }
@@ -62,7 +68,8 @@ export function buildHouse(
 ): House {
   const firstTcpSlot = udpReceivers * SLOTS_PER_RECEIVER;
   const firstLaneSlot = firstTcpSlot + SLOTS_PER_RECEIVER;
-  const slab = Slab.allocate(firstLaneSlot + laneCount * ORIGIN_SLOTS);
+  const firstMainSlot = firstLaneSlot + laneCount * ORIGIN_SLOTS;
+  const slab = Slab.allocate(firstMainSlot + MAIN_SLOTS);
   const hashKey = [secretUint32(), secretUint32()] as const;
   const perLane = Math.ceil(limit / laneCount);
   const lanes = Array.from({ length: laneCount }, (_, lane) => ({
@@ -78,6 +85,8 @@ export function buildHouse(
     counters: allocateCounters(1 + laneCount),
     udpReceivers,
     firstLaneSlot,
+    firstMainSlot,
+    mainSlots: MAIN_SLOTS,
     hashKey,
     lanes,
   };

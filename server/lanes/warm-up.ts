@@ -53,6 +53,7 @@ export function warmUp(nowMs: number): void {
     nameserver: null,
     zoneSerial: 1,
     ttlSeconds: 60,
+    dht: null,
     stores: allocateLaneStores(64, HASH_KEY),
     bounds: { prefixLimit: 64, nameLimit: 64 },
     hashKey: HASH_KEY,

@@ -20,6 +20,7 @@
  * Every budget is a prefix's own. There is none of all together: who forges sources in ever new
  * networks is answered as if they were as many clients, and no network gets more than its own.
  */
+import { HEAD_BYTES, MAX_DATAGRAM_BYTES } from '../../codecs/dht/constants.ts';
 import { CLASSIC_UDP_BYTES, EDNS_UDP_BYTES } from '../../codecs/dns/constants.ts';
 import {
   AMPLIFICATION_FACTOR,
@@ -76,12 +77,13 @@ export const SILENT = 4;
 /*
  * SLOT_SET_ASIDE: what one datagram has been charged; 0 = nothing.
  *
- *   | excess in bytes, bits 0..15 | REPLY 16 | SLIP 17 | WIDE 18: worst answer is that of EDNS |
+ *   | excess in bytes, bits 0..11 | the worst answer's bytes, 12..23 | REPLY 24 | SLIP 25 |
  */
-const EXCESS_MASK = 0xffff;
-const REPLY = 1 << 16;
-const SLIP = 1 << 17;
-const WIDE = 1 << 18;
+const EXCESS_MASK = 0xfff;
+const MOST_SHIFT = 12;
+const MOST_MASK = 0xfff;
+const REPLY = 1 << 24;
+const SLIP = 1 << 25;
 
 /*
  * SLOT_LIMITER_ROW: whom it was charged to.
@@ -122,8 +124,8 @@ export class RateLimiter {
         slipsPerSecond: Math.max(1, rate >> 1),
         burstBytes: AMPLIFICATION_BURST_BYTES,
         bytesPerSecond: AMPLIFICATION_BYTES_PER_SECOND,
-        // Who cannot have the longest excess there is: an answer of EDNS to a bare header by IPv4.
-        limitedBelowBytes: excessOf(EDNS_UDP_BYTES, 12, IPV4_UDP_HEADER_BYTES),
+        // Who cannot have the longest excess there is: a full datagram for ten bytes by IPv4.
+        limitedBelowBytes: excessOf(MAX_DATAGRAM_BYTES, HEAD_BYTES, IPV4_UDP_HEADER_BYTES),
       },
       options.hashKey,
     );
@@ -140,6 +142,12 @@ export class RateLimiter {
    * back.
    */
   admit(slab: Slab, slot: number, nowMs: number): number {
+    const most = hasAdditionals(slab, slot) ? EDNS_UDP_BYTES : CLASSIC_UDP_BYTES;
+    return this.admitFor(slab, slot, nowMs, most);
+  }
+
+  /** The same for any request by UDP whose answer has at most `most` bytes, up to 4,095. */
+  admitFor(slab: Slab, slot: number, nowMs: number, most: number): number {
     const base = slot * SLOT_BYTES;
     const words = slab.i32;
     if (this.#exempt.count > 0 && this.#exempt.contains(slab.bytes, base + SLOT_ADDRESS)) {
@@ -148,8 +156,6 @@ export class RateLimiter {
     }
     const asked = words[(base + SLOT_LENGTH) >> 2];
     const headers = headerBytes(slab.bytes[base + SLOT_FAMILY]);
-    const isWide = hasAdditionals(slab, slot);
-    const most = isWide ? EDNS_UDP_BYTES : CLASSIC_UDP_BYTES;
     const excess = excessOf(most, asked, headers);
     const table = this.#table;
     const row = table.claim(words, (base + SLOT_ADDRESS) >> 2, nowMs);
@@ -162,7 +168,7 @@ export class RateLimiter {
     const cells = table.words;
     if (cells[state + REPLIES] < MILLI) return this.#slip(words, base, row, state);
     cells[state + REPLIES] -= MILLI;
-    const aside = REPLY | (isWide ? WIDE : 0);
+    const aside = REPLY | (most << MOST_SHIFT);
     const cost = excess * MILLI;
     if (cells[state + CREDIT] >= cost) {
       cells[state + CREDIT] -= cost;
@@ -202,13 +208,13 @@ export class RateLimiter {
   /**
    * Gives back what the datagram in `slot` was charged and did not use; to be called once when the
    * slot comes back, with the header as the lane left it. SLOT_LENGTH is the answer's, 0 when there
-   * was none; SLOT_STATE is SLOT_PROVEN when nothing counts. Nothing happens by TCP, nor where
+   * was none; SLOT_STATE has SLOT_PROVEN when nothing counts. Nothing happens by TCP, nor where
    * nothing was set aside.
    */
   settle(slab: Slab, slot: number): void {
     const base = slot * SLOT_BYTES;
     if (slab.bytes[base + SLOT_TRANSPORT] !== TRANSPORT_UDP) return;
-    const isProven = slab.bytes[base + SLOT_STATE] === SLOT_PROVEN;
+    const isProven = (slab.bytes[base + SLOT_STATE] & SLOT_PROVEN) !== 0;
     this.#giveBack(slab.i32, base, isProven ? 0 : slab.i32[(base + SLOT_LENGTH) >> 2]);
   }
 
@@ -255,7 +261,7 @@ export class RateLimiter {
     if (!table.isOf(row, id >>> ROW_BITS, words, (base + SLOT_ADDRESS) >> 2)) return;
     const excess = aside & EXCESS_MASK;
     if (excess > 0) {
-      const most = (aside & WIDE) !== 0 ? EDNS_UDP_BYTES : CLASSIC_UDP_BYTES;
+      const most = (aside >>> MOST_SHIFT) & MOST_MASK;
       const unused = sent === 0 ? excess : Math.min(excess, Math.max(0, most - sent));
       table.returnBytes(row, excess * MILLI, unused * MILLI);
     }

@@ -4,7 +4,7 @@ import { parseServer } from '../discovery/wire/server-address.ts';
 import { bindAddress, MAX_PORT } from './addresses.ts';
 import { domainList, ttl } from './checks.ts';
 import type { IgnoredFlag } from './listen.ts';
-import { type AnyOption, type OptionEntry, option, Refusal, readAs } from './option.ts';
+import { option, Refusal, readAs, switchOption } from './option.ts';
 
 /** Every option of the client commands; the table in README.md. */
 export const clientOptions = {
@@ -132,17 +132,6 @@ export const ignoredUnannounceFlags: readonly IgnoredFlag[] = [
 
 /** As `ignoredUnannounceFlags`. */
 export const ignoredWhoamiFlags: readonly IgnoredFlag[] = [...portFlags, ...ignoredUnannounceFlags];
-
-type SwitchEntry = Pick<AnyOption, 'flag' | 'help'> & { readonly fallback: 'true' | 'false' };
-
-/** A flag that is there or not; `--flag=true` and `--flag=false` say the same in words. */
-function switchOption(entry: SwitchEntry): OptionEntry<boolean> {
-  const check = readAs((text) => {
-    if (text === 'true' || text === 'false') return text === 'true';
-    return new Refusal('expected true or false, or nothing for true');
-  });
-  return option({ ...entry, placeholder: '', check });
-}
 
 /** One port that somebody can be reached at. */
 function singlePort(): z.ZodType<number, string> {

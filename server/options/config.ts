@@ -1,5 +1,6 @@
 /** What the appliance is started with: the checked options of a command, as plain values. */
 import type { CookieSecrets } from '../../workers/cookies.ts';
+import type { DhtStoreLimits } from '../../workers/dht/store/layout.ts';
 import type { CidrList } from '../limits/cidr.ts';
 import type { SendFrom } from './workers.ts';
 
@@ -49,9 +50,31 @@ export interface EmbeddedConfig {
   readonly otherPort: string;
 }
 
+/** A node of the DHT. */
+export interface DhtConfig {
+  /** IPv4. The port is that of its server socket; the client socket takes any. */
+  readonly at: ListenAddress;
+  /** Whether the user named it: then it must open. */
+  readonly isRequired: boolean;
+  /** A port that is taken is no failure: the next four are tried, then any. */
+  readonly anyPort: boolean;
+  /** `HOST:PORT` or `IP@HOST:PORT`; none: it is a bootstrap node. */
+  readonly bootstrap: readonly string[];
+  /** A bootstrap node's public IPv4 address; null: found out. */
+  readonly host: string | null;
+  /** The network is a LAN or one machine. */
+  readonly isPrivate: boolean;
+  /** Signatures are checked on the main thread: many nodes in one process need no pool each. */
+  readonly verifiesInline?: true;
+  /** Where its limits differ from the usual (workers/dht/store). */
+  readonly stores?: Partial<DhtStoreLimits>;
+}
+
 export interface ApplianceConfig {
   /** Where DNS discovery is answered, or `off`. */
   readonly dns: readonly ListenAddress[] | 'off';
+  /** Null: no node of the DHT. */
+  readonly dht: DhtConfig | null;
   /**
    * True when the user named the addresses: one that cannot be opened is fatal. False for the
    * default list: failures are notices as long as one address works.

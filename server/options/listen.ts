@@ -84,6 +84,7 @@ export function listenConfig(
     host === null ? allAddresses(port) : [{ address: host, port }];
   return {
     dns: given.port.value.flatMap(at),
+    dht: null,
     dnsRequired: given.port.source !== 'default',
     domains: given.domain.value,
     nameserver: null,

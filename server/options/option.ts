@@ -61,6 +61,19 @@ export function option<T>(entry: OptionEntry<T>): OptionEntry<T> {
   return entry;
 }
 
+type SwitchEntry = Pick<AnyOption, 'flag' | 'help' | 'env'> & {
+  readonly fallback: 'true' | 'false';
+};
+
+/** A flag that is there or not; `--flag=true` and `--flag=false` say the same in words. */
+export function switchOption(entry: SwitchEntry): OptionEntry<boolean> {
+  const check = readAs((text) => {
+    if (text === 'true' || text === 'false') return text === 'true';
+    return new Refusal('expected true or false, or nothing for true');
+  });
+  return option({ ...entry, placeholder: '', check });
+}
+
 /** The same option with another default, for a command that differs in nothing else. */
 export function withFallback<T>(entry: OptionEntry<T>, fallback: string): OptionEntry<T> {
   return { ...entry, fallback };

@@ -5,6 +5,7 @@ import { listenAddresses } from './addresses.ts';
 import { choice, cookieSecrets, filePath, hostName, nsidText, secretHex } from './checks.ts';
 import { domainOption, limitOption, ttlOption } from './common.ts';
 import { type ApplianceConfig, UDP_BACKENDS } from './config.ts';
+import { dhtFrom, dhtServeOptions } from './dht.ts';
 import { limitOptions, limitsFrom } from './limits.ts';
 import {
   type Environment,
@@ -30,6 +31,7 @@ export const serveOptions = {
     repeatable: true,
     check: listenAddresses(),
   }),
+  ...dhtServeOptions,
   domain: domainOption,
   nameserver: option<string | null>({
     flag: '--nameserver',
@@ -105,11 +107,16 @@ export function serveConfig(
   notice: (line: string) => void,
 ): ApplianceConfig {
   const given = resolveOptions(serveOptions, flags, env);
-  if (given.dns.value === 'off') {
-    throw new UsageError('--dns off leaves nothing to serve: name at least one listener');
+  const wanted = dhtFrom(flags, env);
+  // With nothing else to serve it must open.
+  const dht =
+    wanted !== null && given.dns.value === 'off' ? { ...wanted, isRequired: true } : wanted;
+  if (given.dns.value === 'off' && dht === null) {
+    throw new UsageError('--dns off with --dht off leaves nothing to serve');
   }
   return {
     dns: given.dns.value,
+    dht,
     dnsRequired: given.dns.source !== 'default',
     domains: given.domain.value,
     nameserver: given.nameserver.value,

@@ -32,7 +32,7 @@ describe('waypost as a command', () => {
     [['serve', '--lmit', '1'], /^waypost: unknown option '--lmit'\n\(Did you mean --limit\?\)/],
     [['serve', '--ttl', 'soon'], /^waypost: --ttl "soon": expected whole seconds, 1 to .*\n$/],
     [['serve', '--dns', '127.0.0.1'], /^waypost: --dns "127\.0\.0\.1": .* has no port: .*\n$/],
-    [['serve', '--dns', 'off'], /^waypost: --dns off leaves nothing to serve.*\n$/],
+    [['serve', '--dns=off', '--dht=off'], /^waypost: --dns off with --dht off leaves nothing.*\n$/],
     [['serve', '--token-secret-file', 'no/such'], /^waypost: --token-secret-file .*ENOENT.*\n$/],
     [['serve', '--workers', 'x'], /^waypost: --workers "x": expected 0 to 64 threads, or auto\n$/],
     [['serve', '--rate-limit=0'], /^waypost: --rate-limit "0": expected .* 1000000, or off\n$/],

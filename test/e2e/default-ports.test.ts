@@ -11,13 +11,14 @@ import { type TestContext, test } from 'node:test';
 import { ServeProcess } from '../helpers/serve-process.ts';
 
 const NODE = process.execPath;
-/** Holds port 53 on both families as long as its parent lives; writes $READY once it does. */
+/** Holds port 53, or $HOLD_PORT, while its parent lives; writes $READY once it does. */
 const HOLDER = `const d = require('dgram');
 const parent = process.ppid;
+const port = Number(process.env.HOLD_PORT || 53);
 let left = 2;
 const held = () => --left === 0 && require('fs').writeFileSync(process.env.READY, '');
-d.createSocket('udp4').bind(53, '0.0.0.0', held);
-d.createSocket({type: 'udp6', ipv6Only: true}).bind(53, '::', held);
+d.createSocket('udp4').bind(port, '0.0.0.0', held);
+d.createSocket({type: 'udp6', ipv6Only: true}).bind(port, '::', held);
 setInterval(() => process.ppid === parent || process.exit(), 100);`;
 /** Starts the holder and goes on when it holds; after 20 s it gives up. */
 const HOLD_53 = `"${NODE}" -e "$HOLDER" >/dev/null & tries=400
@@ -45,6 +46,22 @@ test('53 and 5300 on both families', { skip, timeout: 30_000 }, async (t) => {
     ...bothOf('[::]:5300'),
   ]);
   assert.equal((await server.stop('SIGTERM')).code, 0);
+});
+
+test('the DHT is at 49737, and one that is taken is a notice', {
+  skip,
+  timeout: 30_000,
+}, async (t) => {
+  const env = { WAYPOST_DHT: undefined };
+  const server = await ServeProcess.serveIn(t, inNamespace('exec "$@"'), env);
+  assert.match(server.lines.join('\n'), /^dht 0\.0\.0\.0:49737 udp .*; bootstrap node$/m);
+  assert.equal((await server.stop('SIGTERM')).code, 0);
+  const held = { ...env, HOLDER, READY: join(temporaryFolder(t), 'ready'), HOLD_PORT: '49737' };
+  const other = await ServeProcess.serveIn(t, inNamespace(`${HOLD_53}; exec "$@"`), held);
+  const text = other.lines.join('\n');
+  assert.match(text, /no DHT: 0\.0\.0\.0:49737 udp: already in use/);
+  assert.doesNotMatch(text, /^dht /m);
+  assert.equal((await other.stop('SIGTERM')).code, 0);
 });
 
 test('53 taken: it says how to free it and goes on with 5300', {

@@ -206,6 +206,7 @@ function laneConfig(
     nameserver: null,
     zoneSerial: 1,
     ttlSeconds: 0,
+    dht: null,
     stores,
     bounds: { prefixLimit: 1_000_000, nameLimit: 1_000_000 },
     hashKey: HASH_KEY,

@@ -72,6 +72,7 @@ export async function testServer(
 ): Promise<TestServer> {
   const config: ApplianceConfig = {
     dns: [{ address, port: 0 }],
+    dht: null,
     dnsRequired: true,
     domains: ['dns-discovery.local'],
     nameserver: null,

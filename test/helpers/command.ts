@@ -21,6 +21,8 @@ const PLAIN_ENV = {
   WAYPOST_TTL: undefined,
   // The original's output; set to nothing it would mean yes.
   FORCE_COLOR: undefined,
+  // Its default port is one for the whole machine.
+  WAYPOST_DHT: 'off',
 };
 
 export interface CommandOptions {

@@ -137,6 +137,7 @@ export class LaneHarness {
       nameserver: null,
       zoneSerial: 1,
       ttlSeconds: options.ttlSeconds ?? 0,
+      dht: null,
       stores: allocateLaneStores(options.limit ?? 10_000, HASH_KEY),
       bounds: options.bounds ?? { prefixLimit: 10_000_000, nameLimit: 10_000_000 },
       hashKey: HASH_KEY,

@@ -28,7 +28,8 @@ export class ServeProcess {
     const command = [...wrapper, process.execPath, '--import', 'tsx', MAIN, ...args];
     this.child = spawn(command[0], command.slice(1), {
       stdio: ['ignore', 'pipe', 'pipe'],
-      env: { ...process.env, ...env },
+      // The default port of the DHT is one for the whole machine.
+      env: { ...process.env, WAYPOST_DHT: 'off', ...env },
     });
     for (const stream of [this.child.stdout, this.child.stderr]) {
       createInterface({ input: stream }).on('line', (line) => {

@@ -24,7 +24,7 @@ const RULES: Readonly<Record<string, FolderRule>> = {
   workers: {
     own: ['workers', 'codecs'],
     packages: ['dns-packet', 'compact-encoding', 'sodium-native', 'piscina'],
-    builtins: ['node:buffer', 'node:module', 'node:url', 'node:worker_threads'],
+    builtins: ['node:buffer', 'node:module', 'node:os', 'node:url', 'node:worker_threads'],
   },
   server: { own: ['server', 'workers', 'codecs'], packages: 'runtime', builtins: 'all' },
   'index.ts': { own: ['server'], packages: [], builtins: [] },

@@ -124,6 +124,7 @@ function applianceConfig(config: ListeningConfig): ApplianceConfig {
   const { limit, push, records, values } = config;
   return {
     dns: config.ports.flatMap(allAddresses),
+    dht: null,
     dnsRequired: !config.isDefault,
     domains: [config.domain],
     nameserver: null,

@@ -40,6 +40,8 @@ async function read<C extends CommandName>(command: C, words: string, env: Envir
     unannounce: none,
     lookup: none,
     whoami: none,
+    dhtBootstrap: none,
+    dhtNode: none,
   };
   const configs: Config[] = [];
   const program = buildProgram(

@@ -38,6 +38,8 @@ async function run(...argv: string[]): Promise<Outcome> {
       unannounce: action('unannounce'),
       lookup: action('lookup'),
       whoami: action('whoami'),
+      dhtBootstrap: action('dht bootstrap'),
+      dhtNode: action('dht node'),
     },
     { out: (line) => void out.push(line), error: (line) => void errors.push(line) },
   );

@@ -18,6 +18,14 @@ describe('serve: options to configuration', () => {
         { address: '0.0.0.0', port },
         { address: '::', port, ifIpv6: true },
       ]),
+      dht: {
+        at: { address: '0.0.0.0', port: 49_737 },
+        isRequired: false,
+        anyPort: false,
+        bootstrap: [],
+        host: null,
+        isPrivate: false,
+      },
       dnsRequired: false,
       domains: ['dns-discovery.local'],
       nameserver: null,
@@ -56,7 +64,7 @@ describe('serve: options to configuration', () => {
   });
 
   test('every listener off leaves nothing to serve', () => {
-    assert.throws(() => serveConfig({ dns: 'off' }, {}, quiet), UsageError);
+    assert.throws(() => serveConfig({ dns: 'off', dht: 'off' }, {}, quiet), UsageError);
   });
 
   test('a secret on the command line draws a warning, one in a variable none', () => {

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { test } from 'node:test';
 import { clientOptions, ignoredAnnounceFlags } from '../../../server/options/client.ts';
+import { dhtBootstrapOptions, dhtNodeOptions } from '../../../server/options/dht.ts';
 import { optionsTable } from '../../../server/options/docs.ts';
 import { ignoredListenFlags, listenOptions } from '../../../server/options/listen.ts';
 import type { OptionGroup } from '../../../server/options/option.ts';
@@ -23,7 +24,9 @@ test('the tables of options in README.md are those of the code', () => {
   const text = readFileSync(README, 'utf8');
   const serve = withTable(text, 'serve', serveOptions);
   const listen = withTable(serve, 'listen', listenOptions);
-  const expected = withTable(listen, 'the clients', clientOptions);
+  const clients = withTable(listen, 'the clients', clientOptions);
+  const bootstrap = withTable(clients, 'dht bootstrap', dhtBootstrapOptions);
+  const expected = withTable(bootstrap, 'dht node', dhtNodeOptions);
   if (process.env.UPDATE_README) writeFileSync(README, expected);
   else assert.equal(text, expected, 'run it with UPDATE_README=1');
 });

@@ -5,11 +5,13 @@ import { QueryReader } from '../../../codecs/dns/query.ts';
 import { Dispatcher } from '../../../server/dispatch.ts';
 import { nameHash } from '../../../workers/create-lane.ts';
 import { Overflow } from '../../../workers/overflow.ts';
+import { PROTOCOL_DNS } from '../../../workers/protocols.ts';
 import {
   SLOT_HEADER_BYTES,
   SLOT_KEY_HASH,
   SLOT_LENGTH,
   SLOT_PORT,
+  SLOT_PROTOCOL,
   SLOT_TRANSPORT,
   Slab,
   TRANSPORT_UDP,
@@ -19,6 +21,7 @@ import { DOMAIN, queryBytes } from '../../helpers/lane-harness.ts';
 const slab = Slab.allocate(1);
 const NO_OVERFLOW = new Overflow(Overflow.allocate(0), 0);
 slab.bytes[SLOT_TRANSPORT] = TRANSPORT_UDP;
+slab.bytes[SLOT_PROTOCOL] = PROTOCOL_DNS;
 
 function dispatcher(lanes: number): Dispatcher {
   const reader = new QueryReader(new DomainTable([DOMAIN]));

@@ -1,0 +1,128 @@
+/** Signatures checked in a pool of threads and on the thread itself. */
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { systemClock } from '../../../server/clock.ts';
+import {
+  DEFAULT_QUEUE_SLOTS,
+  defaultThreads,
+  InlineVerifier,
+  MOST_THREADS,
+  PoolVerifier,
+  type Verifier,
+} from '../../../server/dht/verifier.ts';
+import { SLOT_BYTES, SLOT_STATE } from '../../../workers/slab.ts';
+import { assertChecked, Collector, fillAll, SLOTS, stateOf } from './checked-slots.ts';
+import { makeMemory } from './fixture.ts';
+
+test('a pool says of every slot whether its signature is genuine', async () => {
+  const { slab, table } = makeMemory(SLOTS);
+  fillAll(slab, 1);
+  const back = new Collector();
+  const verifier = new PoolVerifier({ slab, table, onDone: back.onDone }, systemClock, {
+    threads: 2,
+  });
+  // The first ones wait for the pool to be loaded.
+  for (let slot = 0; slot < SLOTS; slot++) assert.ok(verifier.submit(slot));
+  assert.equal(verifier.pending, SLOTS);
+  assert.deepEqual(back.slots, []);
+  await back.until(SLOTS);
+  assertChecked(slab, back.slots, SLOTS);
+  assert.ok(back.batches >= SLOTS / 8, `${back.batches} batches`);
+  assert.equal(verifier.pending, 0);
+  assert.equal(verifier.failed, 0);
+  await verifier.close();
+  assert.equal(verifier.threads.length, 0);
+  assert.ok(!verifier.submit(1), 'closed');
+});
+
+test('a full queue refuses, and has room again when slots have come back', async () => {
+  const { slab, table } = makeMemory(SLOTS);
+  fillAll(slab, 2);
+  const back = new Collector();
+  const options = { threads: 1, queueSlots: 4 };
+  const verifier = new PoolVerifier({ slab, table, onDone: back.onDone }, systemClock, options);
+  await verifier.warm();
+  let taken = 0;
+  while (taken < SLOTS && verifier.submit(taken)) taken++;
+  // Two batches of one under way and four in the queue.
+  assert.equal(taken, 6);
+  await back.until(6);
+  assert.ok(verifier.submit(6));
+  await back.until(7);
+  assertChecked(slab, back.slots, 7);
+  await verifier.close();
+});
+
+test('slots of a thread that dies come back as failed, and others are checked', async () => {
+  const { slab, table } = makeMemory(SLOTS);
+  fillAll(slab, 3);
+  const back = new Collector();
+  const verifier = new PoolVerifier({ slab, table, onDone: back.onDone }, systemClock, {
+    threads: 1,
+  });
+  await verifier.warm();
+  for (let round = 1; round <= 3; round++) {
+    const before = { slots: back.slots.length, failed: verifier.failed };
+    for (let slot = 0; slot < SLOTS; slot++) assert.ok(verifier.submit(slot));
+    const [thread] = verifier.threads;
+    await thread.terminate();
+    await back.until(before.slots + SLOTS);
+    const failed = verifier.failed - before.failed;
+    // What was under way, two batches, unless they were done when it died.
+    assert.ok(failed <= 16, `round ${round}: ${failed} failed`);
+    assert.equal(verifier.pending, 0);
+    const checked = back.slots.slice(before.slots).filter((slot) => stateOf(slab, slot) !== 0);
+    assert.ok(checked.length >= SLOTS - failed);
+    assertChecked(slab, checked, checked.length);
+    for (const slot of checked) slab.bytes[slot * SLOT_BYTES + SLOT_STATE] = 0;
+  }
+  assert.ok(verifier.failed > 0, 'no thread died at its work');
+  await verifier.close();
+});
+
+test('closing gives back all: what is in the queue unchecked, what is under way', async () => {
+  const { slab, table } = makeMemory(SLOTS);
+  fillAll(slab, 4);
+  const back = new Collector();
+  const verifier = new PoolVerifier({ slab, table, onDone: back.onDone }, systemClock, {
+    threads: 1,
+  });
+  await verifier.warm();
+  for (let slot = 0; slot < SLOTS; slot++) verifier.submit(slot);
+  await verifier.close();
+  assert.equal(back.slots.length, SLOTS);
+  assert.equal(verifier.pending, 0);
+  assert.ok(verifier.failed >= SLOTS - 16, `${verifier.failed} failed`);
+});
+
+test('closing one that never had anything to do loads nothing', async () => {
+  const { slab, table } = makeMemory(1);
+  const verifier: Verifier = new PoolVerifier({ slab, table, onDone: assert.fail }, systemClock);
+  await verifier.close();
+  assert.equal(verifier.pending, 0);
+});
+
+test('by default there are as many threads as cores but one, and at most four', () => {
+  assert.deepEqual([1, 2, 3, 5, 6, 128].map(defaultThreads), [1, 1, 2, 4, 4, MOST_THREADS]);
+});
+
+test('without threads slots are checked in the next turn, all of a turn together', async () => {
+  const { slab, table } = makeMemory(SLOTS);
+  fillAll(slab, 5);
+  const back = new Collector();
+  const turns: (() => void)[] = [];
+  const clock = { soon: (fn: () => void) => void turns.push(fn) };
+  const verifier = new InlineVerifier({ slab, table, onDone: back.onDone }, clock);
+  for (let slot = 0; slot < SLOTS; slot++) assert.ok(verifier.submit(slot));
+  assert.equal(verifier.pending, SLOTS);
+  assert.deepEqual(back.slots, []);
+  assert.equal(turns.length, 1);
+  turns.pop()?.();
+  assert.equal(back.batches, 1);
+  assertChecked(slab, back.slots, SLOTS);
+  assert.equal(verifier.pending, 0);
+  for (let i = 0; i < DEFAULT_QUEUE_SLOTS; i++) assert.ok(verifier.submit(1));
+  assert.ok(!verifier.submit(1));
+  await verifier.close();
+  assert.equal(verifier.pending, 0);
+});
