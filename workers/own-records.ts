@@ -13,10 +13,12 @@
  * that the question came to, or when that is not known or IPv6, the machine's; the original says
  * 0.0.0.0 in SRV, where nobody can do anything with it. AAAA says nothing, as with the original.
  */
+
 import { DISCOVERY_MAX_LABEL_BYTES, PEER4_BYTES, TYPE } from '../codecs/dns/constants.ts';
 import { FoldedName } from '../codecs/dns/name.ts';
 import { decodeName, encodeName } from '../codecs/dns/text.ts';
 import type { HalfSipHash } from '../codecs/hash/halfsiphash.ts';
+import { MAPPED_AT } from '../codecs/mapped-address.ts';
 import type { Key } from './key.ts';
 import type { PeerSample, SampleBounds } from './peer-sample.ts';
 import { SLOT_FAMILY, SLOT_LOCAL, type Slab } from './slab.ts';
@@ -24,8 +26,6 @@ import { MAX_KEY_BYTES } from './store/layout.ts';
 
 const MAX_PORT = 65_535;
 const ADDRESS4_BYTES = 4;
-/** Of the 16 bytes of a v4-mapped address, where the IPv4 address begins. */
-const MAPPED_AT = 12;
 
 /** The records of one name. */
 export interface OwnName {

@@ -11,12 +11,11 @@
  * Two words that are the prefix itself, not a hash of it: equal words are equal prefixes, or with
  * the same family equal hosts. `low` of a prefix is never 0, so that 0 can mean nobody.
  */
+import { isMappedWords } from '../codecs/mapped-address.ts';
 
 export const PREFIX4_BITS = 24;
 export const PREFIX6_BITS = 56;
 
-/** The third word of a v4-mapped address: bytes 00 00 ff ff. */
-const V4_MAPPED = 0xffff0000 | 0;
 /** The last word of ::1. */
 const LOOPBACK6 = 1 << 24;
 const LOW_24_BITS = 0xff_ffff;
@@ -27,10 +26,10 @@ const LOW_24_BITS = 0xff_ffff;
  * (RFC 6598), or link-local (RFC 3927, RFC 4291).
  */
 export function isPrivate(words: Int32Array, at: number): boolean {
-  const word = words[isMapped(words, at) ? at + 3 : at];
+  const word = words[isMappedWords(words, at) ? at + 3 : at];
   const first = word & 0xff;
   const second = (word >> 8) & 0xff;
-  if (isMapped(words, at)) {
+  if (isMappedWords(words, at)) {
     if (first === 10 || first === 127) return true;
     if (first === 172) return (second & 0xf0) === 16;
     if (first === 100) return (second & 0xc0) === 64;
@@ -40,27 +39,22 @@ export function isPrivate(words: Int32Array, at: number): boolean {
   return word === 0 && words[at + 1] === 0 && words[at + 2] === 0 && words[at + 3] === LOOPBACK6;
 }
 
-/** Whether the four words at `at` are a v4-mapped address. */
-function isMapped(words: Int32Array, at: number): boolean {
-  return words[at + 2] === V4_MAPPED && words[at + 1] === 0 && words[at] === 0;
-}
-
 /** First word of the prefix of the 16-byte address in the four words at `at`. */
 export function prefixHigh(words: Int32Array, at: number): number {
-  return isMapped(words, at) ? words[at + 3] & LOW_24_BITS : words[at];
+  return isMappedWords(words, at) ? words[at + 3] & LOW_24_BITS : words[at];
 }
 
 /** Second word of the prefix; its low byte is the family, 4 or 6. */
 export function prefixLow(words: Int32Array, at: number): number {
-  return isMapped(words, at) ? 4 : (words[at + 1] << 8) | 6;
+  return isMappedWords(words, at) ? 4 : (words[at + 1] << 8) | 6;
 }
 
 /** First word of the host of the 16-byte address in the four words at `at`. */
 export function hostHigh(words: Int32Array, at: number): number {
-  return isMapped(words, at) ? words[at + 3] : words[at];
+  return isMappedWords(words, at) ? words[at + 3] : words[at];
 }
 
 /** Second word of the host. */
 export function hostLow(words: Int32Array, at: number): number {
-  return isMapped(words, at) ? 4 : words[at + 1];
+  return isMappedWords(words, at) ? 4 : words[at + 1];
 }

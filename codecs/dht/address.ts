@@ -3,6 +3,7 @@
  * As a number (`host number`) an IPv4 address is unsigned with its first byte in the highest place,
  * so that a.b.c.d < a.b.c.e.
  */
+import { MAPPED_AT } from '../mapped-address.ts';
 import { ADDRESS_BYTES } from './constants.ts';
 import { readU16, writeU16 } from './varint.ts';
 
@@ -14,8 +15,6 @@ export interface NodeAddress {
 
 const DOT = 0x2e;
 const ZERO = 0x30;
-/** Where the IPv4 address is in a v4-mapped one. */
-const MAPPED_AT = 12;
 
 /** The number of a dotted IPv4 address; -1 when it is none. Leading zeros are refused. */
 export function hostToU32(host: string): number {

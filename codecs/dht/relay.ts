@@ -18,11 +18,27 @@ export const RELAY_RELAY_ADDRESS = 2;
 /** What stands for a mode larger than it: none is. */
 const HUGE_MODE = 0xff;
 
-/** Reads the value of a PEER_HANDSHAKE. -1: not there. */
-export class RelayReader {
+/** What both begin with. */
+class ModeReader {
   flags = 0;
   /** One of RELAY_MODE, or a number that is none of them. */
   mode = 0;
+
+  /** Reads flags and mode; returns the offset behind them, -1 when they are unreadable. */
+  protected readMode(bytes: Uint8Array, start: number, end: number): number {
+    const flags = readVarint(bytes, start, end);
+    if (flags < 0) return -1;
+    const modeAt = start + varintSize(bytes[start]);
+    const mode = readVarint(bytes, modeAt, end);
+    if (mode < 0) return -1;
+    this.flags = flags & 0xff;
+    this.mode = Math.min(mode, HUGE_MODE);
+    return modeAt + varintSize(bytes[modeAt]);
+  }
+}
+
+/** Reads the value of a PEER_HANDSHAKE. -1: not there. */
+export class RelayReader extends ModeReader {
   noiseStart = 0;
   noiseLength = 0;
   peerAddressStart = -1;
@@ -31,16 +47,11 @@ export class RelayReader {
   /** Reads the value of `length` bytes at `start`; false when it is unreadable. */
   read(bytes: Uint8Array, start: number, length: number): boolean {
     const end = start + length;
-    const flags = readVarint(bytes, start, end);
-    if (flags < 0) return false;
-    const modeAt = start + varintSize(bytes[start]);
-    const mode = readVarint(bytes, modeAt, end);
-    if (mode < 0) return false;
-    const lengthAt = modeAt + varintSize(bytes[modeAt]);
+    const lengthAt = this.readMode(bytes, start, end);
+    if (lengthAt < 0) return false;
+    const { flags } = this;
     const noiseLength = readVarint(bytes, lengthAt, end);
     if (noiseLength < 0 || noiseLength > length) return false;
-    this.flags = flags & 0xff;
-    this.mode = Math.min(mode, HUGE_MODE);
     this.noiseStart = lengthAt + varintSize(bytes[lengthAt]);
     this.noiseLength = noiseLength;
     let at = this.noiseStart + noiseLength;
@@ -58,10 +69,7 @@ export class RelayReader {
 }
 
 /** Reads the value of a PEER_HOLEPUNCH. -1: not there. */
-export class HolepunchReader {
-  flags = 0;
-  /** One of RELAY_MODE, or a number that is none of them. */
-  mode = 0;
+export class HolepunchReader extends ModeReader {
   id = 0;
   payloadStart = 0;
   payloadLength = 0;
@@ -70,24 +78,18 @@ export class HolepunchReader {
   /** Reads the value of `length` bytes at `start`; false when it is unreadable. */
   read(bytes: Uint8Array, start: number, length: number): boolean {
     const end = start + length;
-    const flags = readVarint(bytes, start, end);
-    if (flags < 0) return false;
-    const modeAt = start + varintSize(bytes[start]);
-    const mode = readVarint(bytes, modeAt, end);
-    if (mode < 0) return false;
-    const idAt = modeAt + varintSize(bytes[modeAt]);
+    const idAt = this.readMode(bytes, start, end);
+    if (idAt < 0) return false;
     const id = readVarint(bytes, idAt, end);
     if (id < 0) return false;
     const lengthAt = idAt + varintSize(bytes[idAt]);
     const payloadLength = readVarint(bytes, lengthAt, end);
     if (payloadLength < 0 || payloadLength > length) return false;
-    this.flags = flags & 0xff;
-    this.mode = Math.min(mode, HUGE_MODE);
     this.id = id;
     this.payloadStart = lengthAt + varintSize(bytes[lengthAt]);
     this.payloadLength = payloadLength;
     const payloadEnd = this.payloadStart + payloadLength;
-    const hasPeer = (flags & RELAY_PEER_ADDRESS) !== 0;
+    const hasPeer = (this.flags & RELAY_PEER_ADDRESS) !== 0;
     this.peerAddressStart = hasPeer ? payloadEnd : -1;
     return payloadEnd + (hasPeer ? ADDRESS_BYTES : 0) <= end;
   }

@@ -1,15 +1,9 @@
 /** Text of addresses and numbers, written as bytes: host=, port= and the targets of SRV records. */
+import { isMapped, MAPPED_AT } from '../mapped-address.ts';
 
 const COLON = 0x3a;
 const DOT = 0x2e;
 const ZERO = 0x30;
-
-/** Whether the 16 bytes at `offset` are a v4-mapped address ::ffff:a.b.c.d. */
-export function isMapped(bytes: Uint8Array, offset: number): boolean {
-  if (bytes[offset + 10] !== 0xff || bytes[offset + 11] !== 0xff) return false;
-  for (let i = 0; i < 10; i++) if (bytes[offset + i] !== 0) return false;
-  return true;
-}
 
 /** Writes `value` (0 to 65535) in decimal; returns the offset behind it. */
 export function writeDecimal(target: Uint8Array, at: number, value: number): number {
@@ -72,7 +66,7 @@ export function writeAddress(
   source: Uint8Array,
   from: number,
 ): number {
-  if (isMapped(source, from)) return writeIp4(target, at, source, from + 12);
+  if (isMapped(source, from)) return writeIp4(target, at, source, from + MAPPED_AT);
   return writeIp6(target, at, source, from);
 }
 

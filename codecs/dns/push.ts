@@ -1,4 +1,5 @@
-import { isMapped, writeAddressName } from './address.ts';
+import { isMapped } from '../mapped-address.ts';
+import { writeAddressName } from './address.ts';
 import {
   FLAG_RD,
   HEADER_ARCOUNT,

@@ -8,10 +8,12 @@
  *   admission --reply--> control --> node       --over budget--> challenge --> node: a ping
  *   node --send--> slot transport --> socket
  */
+
 import { lookup } from 'node:dns/promises';
 import { hostToU32, type NodeAddress, readHost, u32ToHost } from '../../codecs/dht/address.ts';
 import { decodeReply } from '../../codecs/dht/message.ts';
 import { readU16, varintSize } from '../../codecs/dht/varint.ts';
+import { MAPPED_AT } from '../../codecs/mapped-address.ts';
 import { COUNTER, type CounterRow } from '../../workers/counters.ts';
 import { TableWriter } from '../../workers/dht/table-writer.ts';
 import { Rng } from '../../workers/rng.ts';
@@ -49,8 +51,6 @@ import { SlotTransport } from './slot-transport.ts';
 import type { SocketKind } from './types.ts';
 import { InlineVerifier, PoolVerifier, type Verifier } from './verifier.ts';
 
-/** Where the IPv4 address is in the 16 bytes of a v4-mapped one. */
-const MAPPED_AT = 12;
 /** Sources beyond their budget looked at for a ping: half a percent of a core. */
 const LOOKS_PER_SECOND = 8192;
 const SECOND_MS = 1000;
@@ -241,9 +241,9 @@ export class DhtHost implements DhtDesk {
   }
 
   #source(base: number): NodeAddress {
-    const { u16, view } = this.#parts.house.slab;
+    const { bytes, u16 } = this.#parts.house.slab;
     return {
-      host: u32ToHost(view.getUint32(base + SLOT_ADDRESS + MAPPED_AT)),
+      host: u32ToHost(readHost(bytes, base + SLOT_ADDRESS + MAPPED_AT)),
       port: u16[(base + SLOT_PORT) >> 1],
     };
   }

@@ -8,8 +8,7 @@ import {
 } from '../../workers/dht/store/layout.ts';
 import type { DhtConfig } from '../options/config.ts';
 
-/** The sockets of the DHT are opened before all others (listeners.ts). */
-export const DHT_SERVER_RECEIVER = 0;
+/** The client socket; those of the DHT are opened before all others (listeners.ts). */
 export const DHT_CLIENT_RECEIVER = 1;
 
 export interface DhtMemory {

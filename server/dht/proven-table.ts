@@ -10,7 +10,9 @@
  * The number of a set is a keyed hash, so strangers cannot aim at one. A full set lets the oldest
  * go: who is forgotten is pinged again.
  */
+
 import { HalfSipHash } from '../../codecs/hash/halfsiphash.ts';
+import { isMappedWords } from '../../codecs/mapped-address.ts';
 
 /** As long as a proof holds: most NATs keep a mapping that is in use for longer. */
 export const PROVEN_MS = 600_000;
@@ -23,8 +25,6 @@ const PORT = 1;
 const PROVEN_AT = 2;
 const SECOND_MS = 1000;
 const PROVEN_SECONDS = PROVEN_MS / SECOND_MS;
-/** The third word of a v4-mapped address: bytes 00 00 ff ff. */
-const V4_MAPPED = 0xffff0000 | 0;
 const NOT_FOUND = -1;
 
 export class ProvenTable {
@@ -58,7 +58,7 @@ export class ProvenTable {
 
   /** Whether the 16-byte address in the four words at `at` has proven itself with this port. */
   has(words: Int32Array, at: number, port: number, nowMs: number): boolean {
-    if (words[at + 2] !== V4_MAPPED || words[at + 1] !== 0 || words[at] !== 0) return false;
+    if (!isMappedWords(words, at)) return false;
     const row = this.#find(this.#firstRow(words[at + 3], port), words[at + 3], port);
     if (row === NOT_FOUND || port === 0) return false;
     const age = (secondsOf(nowMs) - this.#rows[row + PROVEN_AT]) | 0;

@@ -2,7 +2,9 @@
  * Carries the control plane's datagrams: into main's own slots, and out by the node's sockets at
  * the end of the turn, many with one system call.
  */
+
 import { hostToU32, type NodeAddress } from '../../codecs/dht/address.ts';
+import { V4_MAPPED } from '../../codecs/mapped-address.ts';
 import { COUNTER, type CounterRow } from '../../workers/counters.ts';
 import {
   SLOT_ADDRESS,
@@ -30,9 +32,6 @@ export interface SlotTransportParts {
   readonly server: UdpSocket;
   readonly client: UdpSocket;
 }
-
-/** Word 2 of a v4-mapped address: bytes 00 00 ff ff. */
-const V4_MAPPED = 0xffff0000 | 0;
 
 export class SlotTransport implements DhtTransport {
   readonly #parts: SlotTransportParts;

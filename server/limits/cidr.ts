@@ -1,5 +1,6 @@
 /** Networks an operator names: a short list, read once, asked for every datagram. */
-import { ADDRESS_BYTES, formatAddress, isMapped, writeAddress } from '../net/ip-address.ts';
+import { isMapped, isMappedWords, V4_MAPPED } from '../../codecs/mapped-address.ts';
+import { ADDRESS_BYTES, formatAddress, writeAddress } from '../net/ip-address.ts';
 import { quote } from '../options/option.ts';
 
 /** Each costs every datagram some nanoseconds. */
@@ -8,8 +9,6 @@ export const MAX_CIDRS = 64;
 const FORM = 'expected an address or a network such as 192.0.2.0/24, 2001:db8::/32 or 127.0.0.1';
 const IPV4_BITS = 32;
 const IPV6_BITS = 128;
-/** The third word of a v4-mapped address: bytes 00 00 ff ff. */
-const V4_MAPPED = 0xffff0000 | 0;
 
 /**
  * Networks by their words, 8 each, little-endian:
@@ -63,7 +62,7 @@ export class CidrList {
         (word2 & words[at + 6]) === words[at + 2] &&
         (word1 & words[at + 5]) === words[at + 1] &&
         (word0 & words[at + 4]) === words[at] &&
-        (words[at + 2] === V4_MAPPED && words[at] === 0 && words[at + 1] === 0) === isIpv4
+        isMappedWords(words, at) === isIpv4
       ) {
         return true;
       }

@@ -4,8 +4,10 @@
  *   IPv4  | 0 x 10 | ff ff | a b c d |
  *   IPv6  | 16 bytes, network order   |
  */
+
 import { isIPv4, isIPv6 } from 'node:net';
 import { networkInterfaces } from 'node:os';
+import { isMapped } from '../../codecs/mapped-address.ts';
 
 /** Bytes of an address in a slot. */
 export const ADDRESS_BYTES = 16;
@@ -60,12 +62,6 @@ export function formatAddress(bytes: Uint8Array, offset: number): string {
     }
   }
   return text;
-}
-
-/** Whether the 16 bytes at `offset` are an IPv4 address. */
-export function isMapped(bytes: Uint8Array, offset: number): boolean {
-  for (let i = 0; i < 10; i++) if (bytes[offset + i] !== 0) return false;
-  return bytes[offset + 10] === 0xff && bytes[offset + 11] === 0xff;
 }
 
 /** Whether the 16 bytes at `offset` are all zero: the unknown or the IPv6 wildcard address. */

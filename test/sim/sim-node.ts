@@ -8,15 +8,21 @@
  *                                  +--> its own slots -> socket         (relays, delayed pings)
  *                                  +--> bits of the slot's state -> DhtNode
  */
+
 import { hostToU32, type NodeAddress, u32ToHost } from '../../codecs/dht/address.ts';
 import { REPLY_BYTE, REQUEST_BYTE } from '../../codecs/dht/constants.ts';
 import { decodeReply } from '../../codecs/dht/message.ts';
+import { V4_MAPPED } from '../../codecs/mapped-address.ts';
 import { DhtNode } from '../../server/dht/node.ts';
 import { ProvenTable } from '../../server/dht/proven-table.ts';
 import type { DhtNodeOptions, DhtTransport, SocketKind } from '../../server/dht/types.ts';
 import { InlineVerifier } from '../../server/dht/verifier.ts';
 import { allocateCounters, counterRow } from '../../workers/counters.ts';
-import { createDhtResponder, type DhtLaneConfig } from '../../workers/dht/create-responder.ts';
+import {
+  createDhtResponder,
+  type DhtLaneConfig,
+  SMALL_LANE_SIZES,
+} from '../../workers/dht/create-responder.ts';
 import type { DhtResponder } from '../../workers/dht/responder.ts';
 import { RoutingTable } from '../../workers/dht/routing-table.ts';
 import { allocateDhtStores } from '../../workers/dht/store/layout.ts';
@@ -57,10 +63,8 @@ const SLOTS = REQUEST_SLOTS + OWN_SLOTS;
 const CHECK_MS = 1;
 const SERVER = 0;
 const CLIENT = 1;
-const V4_MAPPED = 0xffff0000 | 0;
 /** Three thousand nodes in one process: rows for what a test stores, not for the world. */
 const STORE_LIMITS = { peers: 64, forwards: 16, refreshes: 16, mutables: 32, immutables: 32 };
-const LANE_SIZES = { rateCells: 64, guardEntries: 64, delayedPings: 16, tokenSets: 16 };
 /** Buckets that a network of some thousands fills. */
 const TABLE_ROWS = 24;
 const PROVEN_ENTRIES = 256;
@@ -115,7 +119,7 @@ export class SimNode implements DhtTransport {
       hashKey,
       isPrivate,
       clientReceiver: CLIENT,
-      sizes: LANE_SIZES,
+      sizes: SMALL_LANE_SIZES,
     };
     this.responder = createDhtResponder(config, {
       slab: this.#slab,

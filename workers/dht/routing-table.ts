@@ -6,7 +6,7 @@
  * times at most: a change takes it microseconds and it makes few of them. Nothing is allocated.
  */
 import { ADDRESS_BYTES, ID_BYTES, K } from '../../codecs/dht/constants.ts';
-import { isMapped } from '../../codecs/dns/address.ts';
+import { isMapped, MAPPED_AT } from '../../codecs/mapped-address.ts';
 import {
   allocateTable,
   BUCKETS,
@@ -38,8 +38,6 @@ export const NOT_FOUND = -1;
 
 /** The writer would have to change one row so often within a microsecond or two. */
 const READ_ATTEMPTS = 8;
-/** Where the IPv4 address is in a v4-mapped one. */
-const MAPPED_AT = 12;
 /** Adding to it is a full barrier: the second look at a generation must not precede the reads. */
 const fence = new Int32Array(1);
 

@@ -11,8 +11,8 @@
  *   0 IPv4 address as it lies in memory | 1 port, 0 = empty | 2 when, ms, wraps
  */
 import { ADDRESS_BYTES, ID_BYTES } from '../../codecs/dht/constants.ts';
-import { isMapped } from '../../codecs/dns/address.ts';
 import { blake2b256 } from '../../codecs/hash/blake2b.ts';
+import { isMapped, MAPPED_AT } from '../../codecs/mapped-address.ts';
 import { NOT_FOUND, type RoutingTable } from './routing-table.ts';
 
 /** The sender is in the table with this address, and now marked as seen. */
@@ -33,8 +33,6 @@ const WAYS = 2;
 const PORT = 1;
 const REPORTED_AT = 2;
 const SECOND_MS = 1000;
-/** Where the IPv4 address is in a v4-mapped one. */
-const MAPPED_AT = 12;
 
 export class Sightings {
   /** Hashes made so far. */

@@ -1,5 +1,7 @@
 /** Record rows: a peer under a name, found by (name, address, port) (layout.ts). */
+
 import { HalfSipHash } from '../../codecs/hash/halfsiphash.ts';
+import { isMappedWords, V4_MAPPED } from '../../codecs/mapped-address.ts';
 import type { Change } from './change.ts';
 import { firstMark, HashTable, nextMark } from './hash-table.ts';
 import {
@@ -29,8 +31,6 @@ import {
  * floating-point numbers.
  */
 const SIGN = 1 << 31;
-/** The third word of a v4-mapped address: bytes 00 00 ff ff. */
-const V4_MAPPED = 0xffff0000 | 0;
 
 export class Records {
   readonly header: Int32Array;
@@ -162,7 +162,7 @@ export class Records {
     input[0] = name;
     input[1] = address[at + 3];
     input[2] = port;
-    if (address[at + 2] === V4_MAPPED && address[at + 1] === 0 && address[at] === 0) {
+    if (isMappedWords(address, at)) {
       return this.#hash.words(input, 3);
     }
     input[3] = address[at];

@@ -9,6 +9,7 @@ import {
   encodeReply,
 } from '../../../codecs/dht/message.ts';
 import { nodeId } from '../../../codecs/dht/node-id.ts';
+import { V4_MAPPED } from '../../../codecs/mapped-address.ts';
 import type { Collector } from '../../../server/collector.ts';
 import { DhtHost } from '../../../server/dht/dht-host.ts';
 import { reserveDht } from '../../../server/dht/dht-memory.ts';
@@ -41,7 +42,6 @@ import { fillSlot, signedMutablePut } from '../dht-verifier/fixture.ts';
 import { fakeSockets } from './fake-sockets.ts';
 
 const STORES = { peers: 16, forwards: 16, refreshes: 16, mutables: 16, immutables: 16 };
-const V4_MAPPED = 0xffff0000 | 0;
 const [SERVER, CLIENT] = [0, 1];
 const TIMEOUT_MS = 60_000;
 

@@ -5,6 +5,7 @@ import { COMMAND, INTERNAL, REPLY_BYTE, REQUEST_BYTE } from '../../../codecs/dht
 import { encodeReply, encodeRequest } from '../../../codecs/dht/message.ts';
 import { DomainTable } from '../../../codecs/dns/domains.ts';
 import { QueryReader } from '../../../codecs/dns/query.ts';
+import { V4_MAPPED } from '../../../codecs/mapped-address.ts';
 import { Admission } from '../../../server/admission.ts';
 import { Collector, type LanePort } from '../../../server/collector.ts';
 import { DhtAdmission } from '../../../server/dht-admission.ts';
@@ -46,7 +47,6 @@ import {
 
 const SLOTS = 64;
 const TO = { host: '192.0.2.9', port: 49_737 };
-const V4_MAPPED = 0xffff0000 | 0;
 
 interface Options {
   readonly lanes?: number;

@@ -1,12 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import {
-  isMapped,
-  writeAddress,
-  writeAddressName,
-  writeDecimal,
-} from '../../../codecs/dns/address.ts';
+import { writeAddress, writeAddressName, writeDecimal } from '../../../codecs/dns/address.ts';
 import { fitPeers4, fitPeers6, peers4Bytes, peers6Bytes } from '../../../codecs/dns/txt-strings.ts';
+import { isMapped } from '../../../codecs/mapped-address.ts';
 import { Rng } from '../../helpers/dns-bytes.ts';
 import { mapped } from '../../helpers/dns-messages.ts';
 

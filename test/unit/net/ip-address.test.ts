@@ -3,9 +3,9 @@ import { isIP } from 'node:net';
 import { networkInterfaces } from 'node:os';
 import { describe, test } from 'node:test';
 import fc from 'fast-check';
+import { isMapped } from '../../../codecs/mapped-address.ts';
 import {
   formatAddress,
-  isMapped,
   isZeroAddress,
   scopeIndex,
   scopeName,
