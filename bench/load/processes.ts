@@ -158,6 +158,19 @@ export function placeLanes(
     });
 }
 
+/** Runs `load` with this process on another core than the load's. */
+export function withLoadOn<T>(core: number, load: () => T): T {
+  const move = (to: number): void => {
+    if (canPin) spawnSync('taskset', ['-a', '-c', '-p', String(to), String(process.pid)]);
+  };
+  move(core);
+  try {
+    return load();
+  } finally {
+    move(LOAD_CORE);
+  }
+}
+
 /** Nanoseconds of CPU the process's threads have used. */
 export function cpuNs(server: RunningServer): number {
   return [...threadTimes(server).values()].reduce((sum, ns) => sum + ns, 0);

@@ -94,11 +94,14 @@ export class DhtHost implements DhtDesk {
     const checks = {
       slab: house.slab,
       table: memory.table,
-      onDone: (slots: readonly number[], count: number) => this.#checked(slots, count),
+      onDone: (slots: Int32Array, count: number) => this.#checked(slots, count),
     };
     this.#verifier = config.verifiesInline
       ? new InlineVerifier(checks, clock)
-      : new PoolVerifier(checks, clock, { notice: (line) => this.#notice(line) });
+      : new PoolVerifier(checks, clock, {
+          wakesByMessage: sockets.server.backend === 'dgram',
+          notice: (line) => this.#notice(line),
+        });
     const options = nodeOptions(config, readInterfaces(parts.list));
     this.#guess = options.guessedHost ?? null;
     this.node = new DhtNode(
@@ -224,7 +227,7 @@ export class DhtHost implements DhtDesk {
     }
   }
 
-  #checked(slots: readonly number[], count: number): void {
+  #checked(slots: Int32Array, count: number): void {
     const { counters, house } = this.#parts;
     for (let i = 0; i < count; i++) {
       const state = house.slab.bytes[slots[i] * SLOT_BYTES + SLOT_STATE];

@@ -2,38 +2,76 @@
  * One life of a verifier's threads: a Piscina pool from its start until the first of them ends, or
  * does not come to work. Then all of them end, and whoever wants some starts others.
  *
- *   start --all have loaded--> run, run, ... --end, or one of them ended--> ended
+ *   start --all serve--> give, take, ... --stop, end, or one of them ended--> ended
  *
- * The pool replaces no thread by itself: one whose successor does not start either would keep what
- * waits for it for ever, and what goes wrong in its replacing is thrown at nobody, which ends the
- * process.
+ * Each thread has one task of the pool, which lasts as long as it (verifier-task.ts), and a ring of
+ * slots in each direction. The pool replaces no thread by itself: one whose successor does not
+ * start either would keep what waits for it for ever, and what goes wrong in its replacing is
+ * thrown at nobody, which ends the process.
  */
 import type { Worker } from 'node:worker_threads';
 import type { FixedQueue, Piscina } from 'piscina';
-import type { VerifyMemory } from '../../workers/dht/verify-task.ts';
+import type { CheckedMemory } from '../../workers/dht/slot-checker.ts';
+import { Ring } from '../../workers/ring.ts';
+import { ThreadControl } from '../../workers/thread-control.ts';
 import { deferred } from './deferred.ts';
+import { VERIFY_BATCH, type VerifierAssignment } from './verifier-task.ts';
 
-/** One being checked and one waiting at the thread, which so never waits for main. */
-export const BATCHES_PER_THREAD = 2;
+/** A batch being checked and one waiting at the thread, which so never waits for main. */
+export const SLOTS_PER_THREAD = 2 * VERIFY_BATCH;
 
 export interface VerifierThreadsOptions {
   readonly threads: number;
-  readonly memory: VerifyMemory;
-  /** The module whose default export checks a batch. */
+  /** In the slab. */
+  readonly slots: number;
+  readonly memory: CheckedMemory;
+  /** The module whose default export is the task. */
   readonly entry: URL;
+  /** The main thread's wake event; -1: threads wake main by messages. */
+  readonly wakeDescriptor: number;
+  /** Called when they ask main to look, where there is no wake event. */
+  readonly onWake: () => void;
+}
+
+/** One thread as main sees it. */
+interface Seat {
+  readonly requests: Ring;
+  readonly results: Ring;
+  readonly control: ThreadControl;
+  /** Slots given and not yet taken back. */
+  underWay: number;
+  /** Its beats at the last look, and the looks since that have found it at the same. */
+  beats: number;
+  looks: number;
 }
 
 export class VerifierThreads {
   readonly #options: VerifierThreadsOptions;
+  readonly #seats: readonly Seat[];
+  readonly #serving = deferred();
+  readonly #stopped = deferred();
   readonly #ended = deferred();
   readonly #exits: Promise<void>[] = [];
+  readonly #batch = new Int32Array(VERIFY_BATCH);
+  /** By slot: 1 while a thread has it. */
+  readonly #isUnderWay: Uint8Array;
   #pool: Piscina | null = null;
-  /** Batches that the pool has no thread for yet. */
+  /** Tasks that the pool has no thread for yet. */
   #waiting: FixedQueue | null = null;
+  #isStopping = false;
   #why: string | null = null;
 
   constructor(options: VerifierThreadsOptions) {
     this.#options = options;
+    this.#isUnderWay = new Uint8Array(options.slots);
+    this.#seats = Array.from({ length: options.threads }, () => ({
+      requests: Ring.allocate(SLOTS_PER_THREAD),
+      results: Ring.allocate(SLOTS_PER_THREAD),
+      control: ThreadControl.allocate(),
+      underWay: 0,
+      beats: 0,
+      looks: 0,
+    }));
   }
 
   /** Why they end, or have ended; null: they do not. */
@@ -46,11 +84,18 @@ export class VerifierThreads {
     return this.#ended.promise;
   }
 
+  /** Slots given and not yet taken back. */
+  get underWay(): number {
+    let slots = 0;
+    for (const seat of this.#seats) slots += seat.underWay;
+    return slots;
+  }
+
   get threads(): readonly Worker[] {
     return this.#pool?.threads ?? [];
   }
 
-  /** Starts them. Rejects, and they end, when one does not come to load what it runs. */
+  /** Starts them. Rejects, and they end, when one does not come to serve. */
   async start(): Promise<void> {
     try {
       await this.#load();
@@ -60,13 +105,85 @@ export class VerifierThreads {
     if (this.#why !== null) throw new Error(this.#why);
   }
 
-  /** Has a batch checked. Rejects when that failed; see `why` whether the threads have, too. */
-  async run(batch: readonly number[]): Promise<void> {
-    if (this.#pool === null) throw new Error('no threads');
-    await this.#pool.run(batch);
+  /** To be called when they wake main: they may have started. */
+  woken(): void {
+    if (this.#seats.every(({ control }) => control.beats !== 0)) this.#serving.resolve();
   }
 
-  /** Ends them, whatever they do: what is under way fails. Resolves when they have ended. */
+  /** Moves slots from `queue` to the threads, as far as they take them. */
+  give(queue: Ring): void {
+    while (queue.size > 0) {
+      let seat = this.#seats[0];
+      for (const other of this.#seats) if (other.underWay < seat.underWay) seat = other;
+      const room = Math.min(VERIFY_BATCH, SLOTS_PER_THREAD - seat.underWay);
+      if (room === 0) return;
+      const count = queue.pop(this.#batch, room);
+      for (let i = 0; i < count; i++) this.#isUnderWay[this.#batch[i]] = 1;
+      seat.underWay += count;
+      seat.requests.push(this.#batch, 0, count);
+      seat.requests.wake();
+    }
+  }
+
+  /** Moves slots that have been checked to `out`, at most its length; returns how many. */
+  take(out: Int32Array): number {
+    let total = 0;
+    for (const seat of this.#seats) {
+      const room = Math.min(VERIFY_BATCH, out.length - total);
+      const count = seat.results.pop(this.#batch, room);
+      for (let i = 0; i < count; i++) {
+        this.#isUnderWay[this.#batch[i]] = 0;
+        out[total + i] = this.#batch[i];
+      }
+      seat.underWay -= count;
+      total += count;
+    }
+    return total;
+  }
+
+  /** Once they have ended: moves what they had, and `take` does not give, to `out`, as `take`. */
+  reclaim(out: Int32Array): number {
+    let total = 0;
+    let slot = this.#isUnderWay.indexOf(1);
+    while (slot >= 0 && total < out.length) {
+      this.#isUnderWay[slot] = 0;
+      out[total++] = slot;
+      slot = this.#isUnderWay.indexOf(1, slot + 1);
+    }
+    for (const seat of this.#seats) seat.underWay = 0;
+    return total;
+  }
+
+  /** Asks to be woken by the next result. False: there are some already. */
+  arm(): boolean {
+    for (const { results } of this.#seats) if (!results.arm()) return false;
+    return true;
+  }
+
+  /** How often in a row a thread that has something to do was found where it was before. */
+  look(): number {
+    let most = 0;
+    for (const seat of this.#seats) {
+      const { beats } = seat.control;
+      const isIdle = beats !== 0 && seat.underWay === 0;
+      seat.looks = isIdle || beats !== seat.beats ? 0 : seat.looks + 1;
+      seat.beats = beats;
+      most = Math.max(most, seat.looks);
+    }
+    return most;
+  }
+
+  /** Lets them check what they have. Resolves when they serve no longer, or have ended. */
+  async stop(): Promise<void> {
+    this.#isStopping = true;
+    for (const { control, requests } of this.#seats) {
+      control.stop();
+      requests.wake();
+    }
+    await Promise.race([this.#stopped.promise, this.ended]);
+  }
+
+  /** Ends them, whatever they do. Resolves when they have ended. */
   end(why: string): Promise<void> {
     if (this.#why === null) {
       this.#why = why;
@@ -76,7 +193,7 @@ export class VerifierThreads {
   }
 
   async #load(): Promise<void> {
-    const { threads, memory, entry } = this.#options;
+    const { threads, entry, onWake } = this.#options;
     const { FixedQueue: Queue, Piscina: Pool } = await import('piscina');
     if (this.#why !== null) return;
     const isSource = entry.pathname.endsWith('.ts');
@@ -84,23 +201,44 @@ export class VerifierThreads {
     const pool = new Pool({
       taskQueue: this.#waiting,
       filename: (isSource ? new URL('./verify-boot.mjs', import.meta.url) : entry).href,
-      // So that it replaces none: they start with the first batches, all of them below.
+      // So that it replaces none: they start with their tasks, all of them below.
       minThreads: 0,
       maxThreads: threads,
       idleTimeout: Number.POSITIVE_INFINITY,
-      concurrentTasksPerWorker: BATCHES_PER_THREAD,
       // The loader of the main thread, if any, does not work in threads.
       execArgv: [],
-      workerData: { entry: entry.href, memory },
+      workerData: { entry: entry.href },
     });
     this.#pool = pool;
     // The threads' own events tell the same.
     pool.on('error', () => undefined);
-    const loading = Promise.all(Array.from({ length: threads }, () => this.run([])));
+    pool.on('message', onWake);
+    void Promise.all(this.#seats.map((seat) => this.#serve(pool, seat))).then(
+      this.#stopped.resolve,
+    );
     for (const thread of pool.threads) this.#watch(thread);
-    await Promise.race([loading, this.ended]);
+    await Promise.race([this.#serving.promise, this.ended]);
     // Until here somebody waits for them; from here on they keep no process alive.
     for (const thread of pool.threads) thread.unref();
+  }
+
+  /** Has a thread serve a seat. Resolves when it does no longer; never rejects. */
+  async #serve(pool: Piscina, seat: Seat): Promise<void> {
+    const { memory, wakeDescriptor } = this.#options;
+    const assignment: VerifierAssignment = {
+      memory,
+      requests: seat.requests.buffer,
+      results: seat.results.buffer,
+      control: seat.control.buffer,
+      wakeDescriptor,
+    };
+    let why = 'it stopped';
+    try {
+      await pool.run(assignment);
+    } catch (error) {
+      why = String(error);
+    }
+    if (!this.#isStopping) void this.end(why);
   }
 
   #watch(thread: Worker): void {

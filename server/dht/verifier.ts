@@ -4,10 +4,10 @@
  * SLOT_GENUINE or SLOT_FORGED, or neither when the check failed (its thread died), and main gives
  * them to their lane again.
  *
- *   lane --(length < 0)--> main --submit--> queue --batch of at most 8--> pool --onDone--> main
+ *   lane --(length < 0)--> main --submit--> queue --> thread, at most 16 --wake--> main --onDone-->
  *
- * Batches are small and few are under way, so that nothing waits long: what cannot be checked in
- * time waits in the queue, and what does not fit there is refused at once.
+ * Few are at a thread, which checks 8 before it tells main, so that nothing waits long: what cannot
+ * be checked in time waits in the queue, and what does not fit there is refused at once.
  *
  * A thread that ends or hangs ends its pool (verifier-threads.ts). What was under way fails; what
  * is in the queue waits for the next pool, which starts after a pause. When that does not start,
@@ -18,26 +18,36 @@
  */
 import { availableParallelism } from 'node:os';
 import type { Worker } from 'node:worker_threads';
-import { SlotChecker } from '../../workers/dht/verify-task.ts';
-import type { Slab } from '../../workers/slab.ts';
+import { SlotChecker } from '../../workers/dht/slot-checker.ts';
+import { Ring } from '../../workers/ring.ts';
+import {
+  SLOT_BYTES,
+  SLOT_FORGED,
+  SLOT_GENUINE,
+  SLOT_STATE,
+  type Slab,
+} from '../../workers/slab.ts';
 import type { Clock } from '../clock.ts';
-import { BATCHES_PER_THREAD, VerifierThreads } from './verifier-threads.ts';
+import { WakeEvent } from '../net/wake-event.ts';
+import { VerifierThreads } from './verifier-threads.ts';
 
-/** 0.3 ms of a thread's work: what a request waits for besides its own check. */
-export const VERIFY_BATCH = 8;
-/** 10 ms of one thread's work: who waits longer asks again anyway. */
+/** 10 ms of one thread's work: who waits longer asks again anyway. A power of two. */
 export const DEFAULT_QUEUE_SLOTS = 256;
 /** 100,000 checks a second, far more announces than a node has; each thread is 10 MB. */
 export const MOST_THREADS = 4;
-/** Before a pool that ended is followed by another: doubled each time, until one checks a batch. */
+/** Before a pool that ended is followed by another: doubled each time, until one checks a slot. */
 export const FIRST_RETRY_MS = 50;
 export const MAX_RETRY_MS = 5000;
-/** How often it is looked whether batches come back. */
+/** How often it is looked whether the threads go on. */
 export const WATCH_MS = 2500;
-/** A batch, or a start, that takes so many looks hangs: 10 s, a thousand times what is usual. */
+/** Threads that so many looks find at the same check, or start, hang: 10 s, ten thousand checks. */
 export const HANG_LOOKS = 4;
-/** How long batches may take at a close. */
+/** How long what is under way may take at a close. */
 const CLOSE_MS = 1000;
+/** Slots given back at a time. */
+const DONE_SLOTS = 64;
+/** Collecting again when a thread was faster than arming, before other work gets its turn. */
+const ARM_TRIES = 4;
 
 export interface Verifier {
   /** Takes a slot to have its signature checked; false when too many wait, or it is closed. */
@@ -55,23 +65,20 @@ export interface VerifierParts {
   /** The routing table's memory: it has the node's own id. */
   readonly table: SharedArrayBuffer;
   /** Takes back the first `count` of `slots`, never within `submit`. It must not keep the array. */
-  readonly onDone: (slots: readonly number[], count: number) => void;
+  readonly onDone: (slots: Int32Array, count: number) => void;
 }
 
 export interface PoolVerifierOptions {
   /** Default: as many as there are cores, but one for the lanes, and at most MOST_THREADS. */
   readonly threads?: number;
+  /** A power of two. */
   readonly queueSlots?: number;
   /** What the threads run; tests have them die. */
   readonly entry?: URL;
+  /** Threads wake main by messages, also where there is an event for it. */
+  readonly wakesByMessage?: boolean;
   /** Takes a line when its threads end or do not start, and when they are there again. */
   readonly notice?: (line: string) => void;
-}
-
-/** Slots under way at a thread. */
-interface Batch {
-  readonly slots: readonly number[];
-  looks: number;
 }
 
 /** Checks signatures in a pool of threads, which starts with the first slot or by `warm`. */
@@ -80,38 +87,38 @@ export class PoolVerifier implements Verifier {
   readonly #parts: VerifierParts;
   readonly #clock: Clock;
   readonly #threads: number;
-  readonly #queueSlots: number;
   readonly #entry: URL;
+  readonly #wakesByMessage: boolean;
   readonly #notice: (line: string) => void;
-  readonly #queue: number[] = [];
-  readonly #batches = new Set<Batch>();
+  readonly #queue: Ring;
+  readonly #one = new Int32Array(1);
+  readonly #done = new Int32Array(DONE_SLOTS);
   #pool: VerifierThreads | null = null;
+  #wake: WakeEvent | null = null;
   /** Settled when the present pool has started, or has not. */
   #started: Promise<void> | null = null;
   #isReady = false;
-  #startLooks = 0;
+  #isTurnPending = false;
   /** Pools in a row that ended without having checked anything. */
   #failures = 0;
   /** The last one did not even start. */
   #isDown = false;
   #cancelRetry: (() => void) | null = null;
   #stopWatching: (() => void) | null = null;
-  #onIdle: (() => void) | null = null;
   #isClosed = false;
 
   constructor(parts: VerifierParts, clock: Clock, options: PoolVerifierOptions = {}) {
     this.#parts = parts;
     this.#clock = clock;
     this.#threads = options.threads ?? defaultThreads(availableParallelism());
-    this.#queueSlots = options.queueSlots ?? DEFAULT_QUEUE_SLOTS;
+    this.#queue = Ring.allocate(options.queueSlots ?? DEFAULT_QUEUE_SLOTS);
     this.#entry = options.entry ?? taskEntry();
+    this.#wakesByMessage = options.wakesByMessage ?? false;
     this.#notice = options.notice ?? (() => undefined);
   }
 
   get pending(): number {
-    let pending = this.#queue.length;
-    for (const { slots } of this.#batches) pending += slots.length;
-    return pending;
+    return this.#queue.size + (this.#pool?.underWay ?? 0);
   }
 
   /** The pool's threads, also those that have not loaded yet. */
@@ -130,10 +137,11 @@ export class PoolVerifier implements Verifier {
 
   submit(slot: number): boolean {
     // While no thread starts a slot is of more use to its socket.
-    if (this.#isClosed || this.#isDown || this.#queue.length >= this.#queueSlots) return false;
-    this.#queue.push(slot);
+    if (this.#isClosed || this.#isDown) return false;
+    this.#one[0] = slot;
+    if (this.#queue.push(this.#one, 0, 1) === 0) return false;
     this.#wantPool();
-    this.#dispatch();
+    this.#give();
     return true;
   }
 
@@ -143,16 +151,16 @@ export class PoolVerifier implements Verifier {
     this.#cancelRetry?.();
     this.#failQueue();
     const pool = this.#pool;
-    if (pool === null) return;
-    if (this.#batches.size > 0) {
-      const cancel = this.#clock.after(CLOSE_MS, () => void pool.end('closed'));
-      await new Promise<void>((resolve) => {
-        this.#onIdle = resolve;
-      });
-      cancel();
+    if (pool !== null) {
+      if (pool.underWay > 0) {
+        const cancel = this.#clock.after(CLOSE_MS, () => void pool.end('closed'));
+        await pool.stop();
+        cancel();
+      }
+      await pool.end('closed');
+      await this.#started;
     }
-    await pool.end('closed');
-    await this.#started;
+    this.#wake?.close();
   }
 
   #wantPool(): void {
@@ -162,13 +170,16 @@ export class PoolVerifier implements Verifier {
 
   async #start(): Promise<void> {
     const { slab, table } = this.#parts;
+    this.#openWake();
     const pool = new VerifierThreads({
       threads: this.#threads,
+      slots: slab.slotCount,
       memory: { slab: slab.buffer, table },
       entry: this.#entry,
+      wakeDescriptor: this.#wake?.fd ?? -1,
+      onWake: () => this.#woken(),
     });
     this.#pool = pool;
-    this.#startLooks = 0;
     this.#stopWatching = this.#clock.every(WATCH_MS, () => this.#watch(pool));
     void pool.ended.then(() => this.#ended(pool));
     try {
@@ -179,7 +190,18 @@ export class PoolVerifier implements Verifier {
     }
     this.#isReady = true;
     this.#isDown = false;
-    this.#dispatch();
+    this.#give();
+    this.#woken();
+  }
+
+  #openWake(): void {
+    if (this.#wakesByMessage || this.#wake !== null) return;
+    try {
+      this.#wake = WakeEvent.open();
+      this.#wake?.onWake(() => this.#woken());
+    } catch {
+      // No descriptor is left: messages do, and cost more.
+    }
   }
 
   /** The last thread of a pool has ended, and so far as it was not meant to others follow. */
@@ -187,6 +209,8 @@ export class PoolVerifier implements Verifier {
     this.#stopWatching?.();
     const hadStarted = this.#isReady;
     this.#isReady = false;
+    this.#collect(pool);
+    this.#failUnderWay(pool);
     this.#pool = null;
     if (this.#isClosed) return;
     if (!hadStarted) {
@@ -207,47 +231,70 @@ export class PoolVerifier implements Verifier {
 
   /** Ends a pool that hangs. */
   #watch(pool: VerifierThreads): void {
-    let looks = this.#isReady ? 0 : ++this.#startLooks;
-    for (const batch of this.#batches) looks = Math.max(looks, ++batch.looks);
-    if (looks >= HANG_LOOKS) void pool.end('it hung');
+    if (pool.look() >= HANG_LOOKS) void pool.end('it hung');
+    // Nothing should be left lying; if it ever were, then not for long.
+    this.#woken();
   }
 
-  /** Hands batches to the pool while it has room for them. */
-  #dispatch(): void {
+  /** Takes what has been checked and asks to be woken for more. */
+  #woken(): void {
     const pool = this.#pool;
-    if (pool === null || !this.#isReady) return;
-    const most = this.#threads * BATCHES_PER_THREAD;
-    while (pool.why === null && this.#queue.length > 0 && this.#batches.size < most) {
-      void this.#check(pool, { slots: this.#queue.splice(0, VERIFY_BATCH), looks: 0 });
+    if (pool === null) return;
+    pool.woken();
+    for (let i = 0; i < ARM_TRIES; i++) {
+      this.#collect(pool);
+      if (pool.arm()) return;
     }
+    if (this.#isTurnPending) return;
+    // The threads are faster than this: the sockets get their turn first.
+    this.#isTurnPending = true;
+    this.#clock.soon(() => {
+      this.#isTurnPending = false;
+      this.#woken();
+    });
   }
 
-  async #check(pool: VerifierThreads, batch: Batch): Promise<void> {
-    this.#batches.add(batch);
-    let isChecked = true;
-    try {
-      await pool.run(batch.slots);
+  #collect(pool: VerifierThreads): void {
+    for (;;) {
+      const count = pool.take(this.#done);
+      if (count === 0) return;
+      // First: the threads shall have something to do meanwhile.
+      this.#give();
       if (this.#failures > 0) this.#notice('signatures are checked again');
       this.#failures = 0;
-    } catch {
-      isChecked = false;
-      // A thread that is about to end may still write into the slots.
-      if (pool.why !== null) await pool.ended;
+      this.#parts.onDone(this.#done, count);
     }
-    this.#batches.delete(batch);
-    this.#giveBack(batch.slots, isChecked);
-    if (this.#batches.size === 0) this.#onIdle?.();
-    this.#dispatch();
+  }
+
+  /** Hands slots to the threads while they have room for them. */
+  #give(): void {
+    if (this.#isReady && this.#pool?.why === null) this.#pool.give(this.#queue);
   }
 
   #failQueue(): void {
-    const queued = this.#queue.splice(0);
-    if (queued.length > 0) this.#giveBack(queued, false);
+    for (;;) {
+      const count = this.#queue.pop(this.#done, DONE_SLOTS);
+      if (count === 0) return;
+      this.#giveBackUnchecked(count);
+    }
   }
 
-  #giveBack(slots: readonly number[], isChecked: boolean): void {
-    if (!isChecked) this.failed += slots.length;
-    this.#parts.onDone(slots, slots.length);
+  /** What the threads of a pool that has ended had; some of it may be checked. */
+  #failUnderWay(pool: VerifierThreads): void {
+    for (;;) {
+      const count = pool.reclaim(this.#done);
+      if (count === 0) return;
+      this.#giveBackUnchecked(count);
+    }
+  }
+
+  #giveBackUnchecked(count: number): void {
+    const { bytes } = this.#parts.slab;
+    for (let i = 0; i < count; i++) {
+      const state = bytes[this.#done[i] * SLOT_BYTES + SLOT_STATE];
+      if ((state & (SLOT_GENUINE | SLOT_FORGED)) === 0) this.failed++;
+    }
+    this.#parts.onDone(this.#done, count);
   }
 }
 
@@ -262,7 +309,10 @@ export class InlineVerifier implements Verifier {
   readonly #checker: SlotChecker;
   readonly #onDone: VerifierParts['onDone'];
   readonly #clock: Pick<Clock, 'soon'>;
-  #queue: number[] = [];
+  readonly #queue = Ring.allocate(DEFAULT_QUEUE_SLOTS);
+  readonly #one = new Int32Array(1);
+  readonly #batch = new Int32Array(DONE_SLOTS);
+  #isScheduled = false;
   #isClosed = false;
 
   constructor(parts: VerifierParts, clock: Pick<Clock, 'soon'>) {
@@ -272,12 +322,15 @@ export class InlineVerifier implements Verifier {
   }
 
   get pending(): number {
-    return this.#queue.length;
+    return this.#queue.size;
   }
 
   submit(slot: number): boolean {
-    if (this.#isClosed || this.#queue.length >= DEFAULT_QUEUE_SLOTS) return false;
-    if (this.#queue.push(slot) === 1) this.#clock.soon(() => this.#checkAll());
+    this.#one[0] = slot;
+    if (this.#isClosed || this.#queue.push(this.#one, 0, 1) === 0) return false;
+    if (this.#isScheduled) return true;
+    this.#isScheduled = true;
+    this.#clock.soon(() => this.#checkAll());
     return true;
   }
 
@@ -287,18 +340,18 @@ export class InlineVerifier implements Verifier {
   }
 
   #checkAll(): void {
-    const slots = this.#queue;
-    if (slots.length === 0) return;
-    this.#queue = [];
-    this.#checker.check(slots);
-    this.#onDone(slots, slots.length);
+    this.#isScheduled = false;
+    for (;;) {
+      const count = this.#queue.pop(this.#batch, DONE_SLOTS);
+      if (count === 0) return;
+      this.#checker.check(this.#batch, count);
+      this.#onDone(this.#batch, count);
+    }
   }
 }
 
 /** The pool's task: TypeScript from source, compiled in the package. */
 function taskEntry(): URL {
-  if (import.meta.url.endsWith('.ts')) {
-    return new URL('../../workers/dht/verify-task.ts', import.meta.url);
-  }
-  return new URL('../../workers/dht/verify-task.js', import.meta.url);
+  const extension = import.meta.url.endsWith('.ts') ? 'ts' : 'js';
+  return new URL(`./verifier-task.${extension}`, import.meta.url);
 }

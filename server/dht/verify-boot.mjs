@@ -6,10 +6,10 @@ import { register } from 'tsx/esm/api';
 
 let task = null;
 
-export default async function verifyBatch(slots) {
+export default async function serveChecks(assignment) {
   if (task === null) {
     register();
     task = (await import(workerData.entry)).default;
   }
-  return task(slots);
+  return task(assignment);
 }

@@ -8,7 +8,7 @@
  * All a lane has lies in shared memory, its rings too, so the successor goes on where it stopped:
  * datagrams that were waiting are answered, and no record is lost.
  */
-import { LaneControl } from '../../workers/lane-control.ts';
+import { ThreadControl } from '../../workers/thread-control.ts';
 import type { LaneAssignment } from './lane-thread.ts';
 import { LaneWorker } from './lane-worker.ts';
 
@@ -41,7 +41,7 @@ export interface LanePoolOptions {
 
 interface Seat {
   worker: LaneWorker | null;
-  control: LaneControl;
+  control: ThreadControl;
   beats: number;
   stillTicks: number;
   hasBeaten: boolean;
@@ -196,7 +196,7 @@ export class LanePool {
 function newSeat(worker: LaneWorker): Seat {
   return {
     worker,
-    control: LaneControl.allocate(),
+    control: ThreadControl.allocate(),
     beats: 0,
     stillTicks: 0,
     hasBeaten: false,

@@ -7,8 +7,8 @@ import { describe, test } from 'node:test';
 import { Candidates } from '../../server/dht/candidates.ts';
 import { DhtNode } from '../../server/dht/node.ts';
 import { RoutingTable } from '../../workers/dht/routing-table.ts';
+import { SlotChecker } from '../../workers/dht/slot-checker.ts';
 import { DhtTokens } from '../../workers/dht/tokens.ts';
-import { SlotChecker } from '../../workers/dht/verify-task.ts';
 import { assertWell, runScenario } from './scenario.ts';
 
 const SEED = 12;

@@ -40,7 +40,7 @@ export class Collector {
   readonly slots: number[] = [];
   batches = 0;
   #waiting: { count: number; resolve: () => void } | null = null;
-  readonly onDone = (slots: readonly number[], count: number): void => {
+  readonly onDone = (slots: Int32Array, count: number): void => {
     this.slots.push(...slots.slice(0, count));
     this.batches++;
     if (this.#waiting !== null && this.slots.length >= this.#waiting.count) this.#waiting.resolve();

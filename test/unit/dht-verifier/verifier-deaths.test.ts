@@ -9,6 +9,7 @@ import {
   type PoolVerifierOptions,
   WATCH_MS,
 } from '../../../server/dht/verifier.ts';
+import { SLOTS_PER_THREAD } from '../../../server/dht/verifier-threads.ts';
 import type { Slab } from '../../../workers/slab.ts';
 import { StillClock, settle } from '../../helpers/dht-node-clock.ts';
 import { watchVerifierThreads } from '../../helpers/verifier-threads.ts';
@@ -72,7 +73,7 @@ test('threads that die twice in a row, the second time before they have loaded',
   await verifier.threads[0].terminate();
   await until(() => clock.calls === 1);
   // What was under way has come back, the queue waits.
-  assert.ok(back.slots.length <= 16, `${back.slots.length}`);
+  assert.ok(back.slots.length <= SLOTS_PER_THREAD, `${back.slots.length}`);
   assert.equal(verifier.pending, SLOTS - back.slots.length);
   clock.advance(FIRST_RETRY_MS);
   await until(() => verifier.threads.length === 1);
@@ -82,7 +83,7 @@ test('threads that die twice in a row, the second time before they have loaded',
   assert.equal(verifier.pending, 0);
   const unchecked = back.slots.filter((slot) => stateOf(slab, slot) === 0);
   assert.equal(verifier.failed, unchecked.length);
-  assert.ok(unchecked.length >= SLOTS - 16);
+  assert.ok(unchecked.length >= SLOTS - SLOTS_PER_THREAD);
   assert.equal(submitAll(verifier), 0);
   assert.deepEqual(notices, [
     'a thread that checks signatures ended (it exited with 1); trying others',
@@ -175,52 +176,43 @@ test('threads that hang as they load are ended', async (t) => {
   assert.match(notices[0], /does not start \(it hung\)/);
 });
 
-test('a batch that hangs ends the threads; the rest waits for others', async (t) => {
+test('a check that hangs ends the threads; the rest waits for others', async (t) => {
   const entry = new URL('?stuck', BAD_TASK);
   const { back, clock, notices, verifier } = bench(t, 15, { entry });
   await verifier.warm();
   const [thread] = verifier.threads;
   assert.equal(submitAll(verifier), SLOTS);
-  clock.advance(WATCH_MS * HANG_LOOKS - 1);
+  // The first look is what others are compared with.
+  clock.advance(WATCH_MS * (HANG_LOOKS + 1) - 1);
   await settle();
   assert.equal(verifier.pending, SLOTS);
   clock.advance(1);
-  // The first two of one slot each: the thread had nothing else to do.
-  await back.until(2);
+  await back.until(SLOTS_PER_THREAD);
   assert.equal(thread.threadId, -1, 'it has ended, and cannot write into them any more');
-  assert.equal(verifier.failed, 2);
-  assert.equal(verifier.pending, SLOTS - 2);
+  assert.equal(verifier.failed, SLOTS_PER_THREAD);
+  assert.equal(verifier.pending, SLOTS - SLOTS_PER_THREAD);
   assert.match(notices[0], /ended \(it hung\)/);
 });
 
-test('threads that die of every batch are followed by others ever later', async (t) => {
-  const entry = new URL('?crash', BAD_TASK);
-  const { back, clock, notices, verifier } = bench(t, 16, { entry });
-  let delayMs = FIRST_RETRY_MS;
-  assert.equal(submitAll(verifier), SLOTS);
-  for (let tries = 1; back.slots.length < SLOTS; tries++) {
-    await until(() => clock.calls === tries);
-    clock.advance(delayMs - 1);
-    await settle();
-    assert.deepEqual(verifier.threads, []);
-    clock.advance(1);
-    delayMs *= 2;
-  }
-  assert.equal(verifier.failed, SLOTS);
-  assert.equal(notices.length, 1);
-});
-
-test('a batch that fails at a thread that lives comes back as failed', async (t) => {
-  const entry = new URL('?fail', BAD_TASK);
-  const { back, notices, verifier } = bench(t, 17, { entry });
-  await verifier.warm();
-  const [thread] = verifier.threads;
-  assert.equal(submitAll(verifier), SLOTS);
-  await back.until(SLOTS);
-  assert.equal(verifier.failed, SLOTS);
-  assert.equal(verifier.threads[0], thread);
-  assert.deepEqual(notices, []);
-});
+for (const how of ['crash', 'fail']) {
+  test(`threads that die of every check (${how}) are followed by others ever later`, async (t) => {
+    const entry = new URL(`?${how}`, BAD_TASK);
+    const { back, clock, notices, verifier } = bench(t, 16, { entry });
+    let delayMs = FIRST_RETRY_MS;
+    assert.equal(submitAll(verifier), SLOTS);
+    for (let tries = 1; back.slots.length < SLOTS; tries++) {
+      await until(() => clock.calls === tries);
+      clock.advance(delayMs - 1);
+      await settle();
+      assert.deepEqual(verifier.threads, []);
+      clock.advance(1);
+      delayMs *= 2;
+    }
+    assert.equal(verifier.failed, SLOTS);
+    const why = how === 'crash' ? 'it exited with 1' : 'Error: a slot that fails';
+    assert.deepEqual(notices, [`a thread that checks signatures ended (${why}); trying others`]);
+  });
+}
 
 test('a close does not wait for threads that hang, nor for the next try', async (t) => {
   for (const how of ['hang', 'stuck', 'exit']) {

@@ -10,30 +10,38 @@ import {
   PoolVerifier,
   type Verifier,
 } from '../../../server/dht/verifier.ts';
+import { SLOTS_PER_THREAD } from '../../../server/dht/verifier-threads.ts';
 import { SLOT_BYTES, SLOT_STATE } from '../../../workers/slab.ts';
 import { assertChecked, Collector, fillAll, SLOTS, stateOf } from './checked-slots.ts';
 import { makeMemory } from './fixture.ts';
 
-test('a pool says of every slot whether its signature is genuine', async () => {
-  const { slab, table } = makeMemory(SLOTS);
-  fillAll(slab, 1);
-  const back = new Collector();
-  const verifier = new PoolVerifier({ slab, table, onDone: back.onDone }, systemClock, {
-    threads: 2,
+for (const wakesByMessage of [false, true]) {
+  const how = wakesByMessage ? 'messages' : 'an event, where there is the addon';
+  test(`a pool says of every slot whether its signature is genuine: by ${how}`, async () => {
+    const { slab, table } = makeMemory(SLOTS);
+    fillAll(slab, 1);
+    const back = new Collector();
+    const options = { threads: 2, wakesByMessage };
+    const verifier = new PoolVerifier({ slab, table, onDone: back.onDone }, systemClock, options);
+    // The first ones wait for the pool to be loaded.
+    for (let slot = 0; slot < SLOTS; slot++) assert.ok(verifier.submit(slot));
+    assert.equal(verifier.pending, SLOTS);
+    assert.deepEqual(back.slots, []);
+    await back.until(SLOTS);
+    assertChecked(slab, back.slots, SLOTS);
+    assert.equal(verifier.pending, 0);
+    assert.equal(verifier.failed, 0);
+    // One that comes alone finds the threads asleep.
+    for (const slot of [3, 4]) {
+      const before = back.slots.length;
+      assert.ok(verifier.submit(slot));
+      await back.until(before + 1);
+    }
+    await verifier.close();
+    assert.equal(verifier.threads.length, 0);
+    assert.ok(!verifier.submit(1), 'closed');
   });
-  // The first ones wait for the pool to be loaded.
-  for (let slot = 0; slot < SLOTS; slot++) assert.ok(verifier.submit(slot));
-  assert.equal(verifier.pending, SLOTS);
-  assert.deepEqual(back.slots, []);
-  await back.until(SLOTS);
-  assertChecked(slab, back.slots, SLOTS);
-  assert.ok(back.batches >= SLOTS / 8, `${back.batches} batches`);
-  assert.equal(verifier.pending, 0);
-  assert.equal(verifier.failed, 0);
-  await verifier.close();
-  assert.equal(verifier.threads.length, 0);
-  assert.ok(!verifier.submit(1), 'closed');
-});
+}
 
 test('a full queue refuses, and has room again when slots have come back', async () => {
   const { slab, table } = makeMemory(SLOTS);
@@ -44,12 +52,11 @@ test('a full queue refuses, and has room again when slots have come back', async
   await verifier.warm();
   let taken = 0;
   while (taken < SLOTS && verifier.submit(taken)) taken++;
-  // Two batches of one under way and four in the queue.
-  assert.equal(taken, 6);
-  await back.until(6);
-  assert.ok(verifier.submit(6));
-  await back.until(7);
-  assertChecked(slab, back.slots, 7);
+  assert.equal(taken, SLOTS_PER_THREAD + options.queueSlots);
+  await back.until(taken);
+  assert.ok(verifier.submit(taken));
+  await back.until(taken + 1);
+  assertChecked(slab, back.slots, taken + 1);
   await verifier.close();
 });
 
@@ -68,8 +75,8 @@ test('slots of a thread that dies come back as failed, and others are checked', 
     await thread.terminate();
     await back.until(before.slots + SLOTS);
     const failed = verifier.failed - before.failed;
-    // What was under way, two batches, unless they were done when it died.
-    assert.ok(failed <= 16, `round ${round}: ${failed} failed`);
+    // What was under way, unless it was done when the thread died.
+    assert.ok(failed <= SLOTS_PER_THREAD, `round ${round}: ${failed} failed`);
     assert.equal(verifier.pending, 0);
     const checked = back.slots.slice(before.slots).filter((slot) => stateOf(slab, slot) !== 0);
     assert.ok(checked.length >= SLOTS - failed);
@@ -92,7 +99,7 @@ test('closing gives back all: what is in the queue unchecked, what is under way'
   await verifier.close();
   assert.equal(back.slots.length, SLOTS);
   assert.equal(verifier.pending, 0);
-  assert.ok(verifier.failed >= SLOTS - 16, `${verifier.failed} failed`);
+  assert.ok(verifier.failed >= SLOTS - SLOTS_PER_THREAD, `${verifier.failed} failed`);
 });
 
 test('closing one that never had anything to do loads nothing', async () => {

@@ -1,14 +1,15 @@
 /**
- * What main and a lane's thread tell each other beside datagrams, in one cache line:
+ * What main and a thread that serves it (a lane, a verifier) tell each other beside slots, in one
+ * cache line:
  *
- *   word 0 beat    counted up by the lane at every turn: it stands still when the lane hangs
+ *   word 0 beat    counted up by the thread at every turn: it stands still when the thread hangs
  *   word 1 stop    set by main: end when the request ring is empty (main does not wait for ever)
  */
 const BEAT = 0;
 const STOP = 1;
 const BYTES = 64;
 
-export class LaneControl {
+export class ThreadControl {
   readonly buffer: SharedArrayBuffer;
   readonly #words: Int32Array;
 
@@ -17,11 +18,11 @@ export class LaneControl {
     this.#words = new Int32Array(buffer);
   }
 
-  static allocate(): LaneControl {
-    return new LaneControl(new SharedArrayBuffer(BYTES));
+  static allocate(): ThreadControl {
+    return new ThreadControl(new SharedArrayBuffer(BYTES));
   }
 
-  /** Lane: another turn begins. */
+  /** Thread: another turn begins. */
   beat(): void {
     Atomics.store(this.#words, BEAT, (this.#words[BEAT] + 1) | 0);
   }
@@ -31,7 +32,7 @@ export class LaneControl {
     return Atomics.load(this.#words, BEAT);
   }
 
-  /** Main: asks the lane to end. Wake its ring afterwards. */
+  /** Main: asks the thread to end. Wake its ring afterwards. */
   stop(): void {
     Atomics.store(this.#words, STOP, 1);
   }

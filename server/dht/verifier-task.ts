@@ -1,0 +1,78 @@
+/**
+ * What a verifier's thread runs: one task of the pool, which lasts as long as the thread.
+ *
+ *   request ring --at most 8--> check --> result ring, wake main --nothing left? sleep until woken
+ *
+ * A message for each batch would cost main more than the rest of an announce does; rings cost it
+ * next to nothing, and a system call only when somebody sleeps.
+ */
+import { constants, platform, setPriority } from 'node:os';
+import { parentPort } from 'node:worker_threads';
+import { type CheckedMemory, SlotChecker } from '../../workers/dht/slot-checker.ts';
+import { Ring } from '../../workers/ring.ts';
+import { ThreadControl } from '../../workers/thread-control.ts';
+import { WakeSignal } from '../net/wake-event.ts';
+
+/** 0.3 ms of a thread's work: what a request waits for besides its own check. */
+export const VERIFY_BATCH = 8;
+/** Nothing comes of waking up unasked but another beat. */
+const SLEEP_MS = 1000;
+/** Nice value of a verifier's thread: where cores are scarce lanes and main go first. */
+const PRIORITY = constants.priority.PRIORITY_BELOW_NORMAL;
+
+/** What the task is given: plain values and shared memory only. */
+export interface VerifierAssignment {
+  readonly memory: CheckedMemory;
+  /** Rings of slots: main's to be checked, and those that have been. */
+  readonly requests: SharedArrayBuffer;
+  readonly results: SharedArrayBuffer;
+  readonly control: SharedArrayBuffer;
+  /** The main thread's wake event; -1: by message. */
+  readonly wakeDescriptor: number;
+}
+
+/** Checks signatures until told to stop and nothing is left to check. */
+export default function serveChecks(assignment: VerifierAssignment): void {
+  const { memory, wakeDescriptor } = assignment;
+  giveWay();
+  const signal = wakeDescriptor < 0 ? null : new WakeSignal(wakeDescriptor);
+  const wakeMain = signal === null ? () => parentPort?.postMessage(null) : () => signal.signal();
+  const requests = new Ring(assignment.requests);
+  const results = new Ring(assignment.results);
+  const control = new ThreadControl(assignment.control);
+  const checker = new SlotChecker(memory);
+  const batch = new Int32Array(VERIFY_BATCH);
+  control.beat();
+  // Main waits for the first beat.
+  wakeMain();
+  for (;;) {
+    // Before taking slots: what main pushed before it said stop is checked after.
+    const isStopping = control.isStopping;
+    const count = requests.pop(batch, VERIFY_BATCH);
+    if (count > 0) {
+      checker.check(batch, count);
+      results.push(batch, 0, count);
+      if (results.takeSleeper()) wakeMain();
+    } else if (isStopping) {
+      break;
+    } else {
+      if (requests.arm() && !control.isStopping) requests.sleep(SLEEP_MS);
+      requests.disarm();
+    }
+    control.beat();
+  }
+  signal?.close();
+}
+
+/** Returns whether this thread lets others go first; where not, checks compete with answers. */
+function giveWay(): boolean {
+  // Linux takes 0 for the calling thread; elsewhere it would be all of them.
+  if (platform() !== 'linux') return false;
+  try {
+    setPriority(0, PRIORITY);
+    return true;
+  } catch {
+    // A sandbox may forbid it.
+    return false;
+  }
+}
