@@ -323,7 +323,7 @@ function announcesOf(subject: DhtSubject): DhtFlow {
   return { write: SCENARIOS[SCENARIOS.length - 1].write(subject), window: VERIFY_WINDOW };
 }
 
-/** Announces as fast as they are answered, nothing else: the verifier is where it was put before. */
+/** Announces alone, as fast as they are answered; the verifier is where it was put before. */
 function withVerifierAlone(subject: DhtSubject, verifyUs: number, seconds: number): string {
   const { generator, server } = subject;
   const [load] = withLoadOn(SERVER_CORE, () => {
@@ -333,8 +333,8 @@ function withVerifierAlone(subject: DhtSubject, verifyUs: number, seconds: numbe
   const rate = load.answers / load.seconds;
   return (
     `${server.name}: ${rate.toFixed(0)} announces/s with core 1 to the verifier alone, which` +
-    ` verifies ${(1e6 / verifyUs).toFixed(0)} signatures/s: ${((rate * verifyUs) / 1e4).toFixed(0)}%` +
-    ' of the limit\n'
+    ` verifies ${(1e6 / verifyUs).toFixed(0)} signatures/s:` +
+    ` ${((rate * verifyUs) / 1e4).toFixed(0)}% of the limit\n`
   );
 }
 

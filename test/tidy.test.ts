@@ -20,7 +20,7 @@ const FOLDERS = ['.ci', 'bench', 'codecs', 'deploy', 'docs', 'server', 'test', '
 /** Where a program starts: the library, the command, and every worker's own entry. */
 const ENTRIES = ['index.ts', 'server/cli/main.ts', 'server/lanes/lane-entry.ts'];
 
-const TEXT_FILE = /(\.(ts|mjs|js|c|h|sh|md|json|gyp|service|ya?ml)|\.ci\/\w+|LICENSE)$/;
+const TEXT_FILE = /(\.(ts|mjs|cjs|js|c|h|sh|md|json|gyp|service|ya?ml)|\.ci\/\w+|LICENSE)$/;
 
 /** Written by npm, or recorded data. */
 const NOT_OURS = /(^package-lock\.json$|\/vectors\/)/;

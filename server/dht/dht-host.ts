@@ -97,10 +97,11 @@ export class DhtHost implements DhtDesk {
       onDone: (slots: Int32Array, count: number) => this.#checked(slots, count),
     };
     this.#verifier = config.verifiesInline
-      ? new InlineVerifier(checks, clock)
+      ? new InlineVerifier(checks, clock, () => counters[COUNTER.received])
       : new PoolVerifier(checks, clock, {
           wakesByMessage: sockets.server.backend === 'dgram',
           notice: (line) => this.#notice(line),
+          ...(config.verifierEntry === undefined ? {} : { entry: config.verifierEntry }),
         });
     const options = nodeOptions(config, readInterfaces(parts.list));
     this.#guess = options.guessedHost ?? null;

@@ -196,11 +196,10 @@ export class VerifierThreads {
     const { threads, entry, onWake } = this.#options;
     const { FixedQueue: Queue, Piscina: Pool } = await import('piscina');
     if (this.#why !== null) return;
-    const isSource = entry.pathname.endsWith('.ts');
     this.#waiting = new Queue();
     const pool = new Pool({
       taskQueue: this.#waiting,
-      filename: (isSource ? new URL('./verify-boot.mjs', import.meta.url) : entry).href,
+      filename: new URL('./verify-boot.cjs', import.meta.url).href,
       // So that it replaces none: they start with their tasks, all of them below.
       minThreads: 0,
       maxThreads: threads,

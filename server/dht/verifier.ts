@@ -29,6 +29,7 @@ import {
 } from '../../workers/slab.ts';
 import type { Clock } from '../clock.ts';
 import { WakeEvent } from '../net/wake-event.ts';
+import { VERIFY_BATCH } from './verifier-task.ts';
 import { VerifierThreads } from './verifier-threads.ts';
 
 /** 10 ms of one thread's work: who waits longer asks again anyway. A power of two. */
@@ -44,6 +45,8 @@ export const WATCH_MS = 2500;
 export const HANG_LOOKS = 4;
 /** How long what is under way may take at a close. */
 const CLOSE_MS = 1000;
+/** Datagrams in a turn from which sockets are busy: half a receive batch. */
+export const BUSY_DATAGRAMS = 32;
 /** Slots given back at a time. */
 const DONE_SLOTS = 64;
 /** Collecting again when a thread was faster than arming, before other work gets its turn. */
@@ -199,8 +202,9 @@ export class PoolVerifier implements Verifier {
     try {
       this.#wake = WakeEvent.open();
       this.#wake?.onWake(() => this.#woken());
-    } catch {
-      // No descriptor is left: messages do, and cost more.
+    } catch (error) {
+      const why = error instanceof Error ? error.message : String(error);
+      this.#notice(`threads that check signatures tell by messages, which cost more (${why})`);
     }
   }
 
@@ -303,22 +307,29 @@ export function defaultThreads(cores: number): number {
   return Math.min(MOST_THREADS, Math.max(1, cores - 1));
 }
 
-/** Checks signatures on the thread it is on, in the next turn of the event loop. */
+/**
+ * Checks signatures on the thread it is on, for many nodes in one process: a batch in each turn of
+ * the event loop, so that sockets wait for no more than that; one, when they are busy.
+ */
 export class InlineVerifier implements Verifier {
   readonly failed = 0;
   readonly #checker: SlotChecker;
   readonly #onDone: VerifierParts['onDone'];
   readonly #clock: Pick<Clock, 'soon'>;
+  readonly #received: () => number;
   readonly #queue = Ring.allocate(DEFAULT_QUEUE_SLOTS);
   readonly #one = new Int32Array(1);
-  readonly #batch = new Int32Array(DONE_SLOTS);
+  readonly #batch = new Int32Array(VERIFY_BATCH);
+  #receivedBefore = 0;
   #isScheduled = false;
   #isClosed = false;
 
-  constructor(parts: VerifierParts, clock: Pick<Clock, 'soon'>) {
+  /** `received`: how many datagrams the thread's sockets have taken in so far. */
+  constructor(parts: VerifierParts, clock: Pick<Clock, 'soon'>, received = () => 0) {
     this.#checker = new SlotChecker({ slab: parts.slab.buffer, table: parts.table });
     this.#onDone = parts.onDone;
     this.#clock = clock;
+    this.#received = received;
   }
 
   get pending(): number {
@@ -328,30 +339,39 @@ export class InlineVerifier implements Verifier {
   submit(slot: number): boolean {
     this.#one[0] = slot;
     if (this.#isClosed || this.#queue.push(this.#one, 0, 1) === 0) return false;
-    if (this.#isScheduled) return true;
-    this.#isScheduled = true;
-    this.#clock.soon(() => this.#checkAll());
+    this.#schedule();
     return true;
   }
 
   async close(): Promise<void> {
     this.#isClosed = true;
-    this.#checkAll();
+    while (this.#queue.size > 0) this.#check(VERIFY_BATCH);
   }
 
-  #checkAll(): void {
+  #schedule(): void {
+    if (this.#isScheduled) return;
+    this.#isScheduled = true;
+    this.#clock.soon(() => this.#turn());
+  }
+
+  #turn(): void {
     this.#isScheduled = false;
-    for (;;) {
-      const count = this.#queue.pop(this.#batch, DONE_SLOTS);
-      if (count === 0) return;
-      this.#checker.check(this.#batch, count);
-      this.#onDone(this.#batch, count);
-    }
+    const received = this.#received();
+    this.#check(received - this.#receivedBefore < BUSY_DATAGRAMS ? VERIFY_BATCH : 1);
+    this.#receivedBefore = received;
+    if (this.#queue.size > 0) this.#schedule();
+  }
+
+  #check(most: number): void {
+    const count = this.#queue.pop(this.#batch, most);
+    if (count === 0) return;
+    this.#checker.check(this.#batch, count);
+    this.#onDone(this.#batch, count);
   }
 }
 
 /** The pool's task: TypeScript from source, compiled in the package. */
-function taskEntry(): URL {
+export function taskEntry(): URL {
   const extension = import.meta.url.endsWith('.ts') ? 'ts' : 'js';
   return new URL(`./verifier-task.${extension}`, import.meta.url);
 }

@@ -66,6 +66,8 @@ export interface DhtConfig {
   readonly isPrivate: boolean;
   /** Signatures are checked on the main thread: many nodes in one process need no pool each. */
   readonly verifiesInline?: true;
+  /** What threads that check signatures run (server/dht/verifier-task.ts); tests have their own. */
+  readonly verifierEntry?: URL;
   /** Where its limits differ from the usual (workers/dht/store). */
   readonly stores?: Partial<DhtStoreLimits>;
 }

@@ -2,9 +2,17 @@
 import type { TestContext } from 'node:test';
 import { type Appliance, startAppliance } from '../../server/appliance.ts';
 import type { Clock } from '../../server/clock.ts';
+import { laneEntry } from '../../server/lanes/lane-worker.ts';
 import { CidrList } from '../../server/limits/cidr.ts';
 import { loadAddon } from '../../server/net/native/addon.ts';
 import type { ApplianceConfig, Limits, UdpBackend } from '../../server/options/config.ts';
+import { threadBundle } from './thread-bundle.ts';
+
+/** The same with lanes whose threads start sooner (thread-bundle.ts). */
+export async function withBundledLanes(config: ApplianceConfig): Promise<ApplianceConfig> {
+  if (config.workers === 0) return config;
+  return { ...config, laneEntry: await threadBundle(config.laneEntry ?? laneEntry()) };
+}
 
 /** The backends there are on this machine, and why one is missing. */
 export function backends(): { name: UdpBackend; skip: string | false }[] {
@@ -88,7 +96,7 @@ export async function testServer(
     notice: () => {},
     ...options,
   };
-  const appliance = await startAppliance(config, clock);
+  const appliance = await startAppliance(await withBundledLanes(config), clock);
   t.after(() => appliance.close());
   return { ...appliance, port: appliance.listening[0].port };
 }

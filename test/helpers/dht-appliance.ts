@@ -2,8 +2,10 @@
 import { after, before, type TestContext } from 'node:test';
 import { type Appliance, startAppliance } from '../../server/appliance.ts';
 import type { DhtHost } from '../../server/dht/dht-host.ts';
+import { taskEntry } from '../../server/dht/verifier.ts';
 import type { ApplianceConfig, DhtConfig } from '../../server/options/config.ts';
-import { TEST_LIMITS } from './appliance.ts';
+import { TEST_LIMITS, withBundledLanes } from './appliance.ts';
+import { threadBundle } from './thread-bundle.ts';
 
 export interface DhtServer extends Appliance {
   readonly dht: DhtHost;
@@ -34,7 +36,7 @@ export async function dhtServer(
   dht: Partial<DhtConfig> = {},
   options: Partial<ApplianceConfig> = {},
 ): Promise<DhtServer> {
-  const appliance = await startAppliance({
+  const config: ApplianceConfig = {
     dns: 'off',
     dnsRequired: true,
     domains: ['dns-discovery.local'],
@@ -50,8 +52,14 @@ export async function dhtServer(
     tokenSecret: null,
     notice: () => {},
     ...options,
-    dht: { ...LOOPBACK_DHT, stores: SMALL_STORES, ...dht },
-  });
+    dht: {
+      ...LOOPBACK_DHT,
+      stores: SMALL_STORES,
+      verifierEntry: await threadBundle(taskEntry()),
+      ...dht,
+    },
+  };
+  const appliance = await startAppliance(await withBundledLanes(config));
   t.after(() => appliance.close());
   if (appliance.dht === null) throw new Error('the node did not start');
   return { ...appliance, dht: appliance.dht, port: appliance.dht.port };

@@ -73,7 +73,7 @@ export function checkTypeScript(
 export function checkText(file: SourceFile): Finding[] {
   const findings: Finding[] = [];
   const lines = file.text.split('\n');
-  const code = /\.(ts|mjs|js|c|h|sh)$/.test(file.path) || file.path.startsWith('.ci/');
+  const code = /\.(ts|mjs|cjs|js|c|h|sh)$/.test(file.path) || file.path.startsWith('.ci/');
   lines.forEach((line, index) => {
     const add = (rule: string, message: string) =>
       findings.push({ rule, path: file.path, line: index + 1, message });

@@ -22,9 +22,16 @@ const KINDS: readonly (readonly [string, ServerKind])[] = [
 for (const [name, kind] of KINDS) {
   test(`client of dns-discovery 6.2.3, ${name}`, { timeout: KIND_TIMEOUT_MS }, async (t) => {
     const server = await kind.start(t);
-    for (const [title, scenario] of [...SCENARIOS, ...PATIENT_SCENARIOS]) {
-      await t.test(title, { timeout: TEST_TIMEOUT_MS }, (inner) => scenario(inner, server, kind));
+    const timeout = TEST_TIMEOUT_MS;
+    for (const [title, scenario] of SCENARIOS) {
+      await t.test(title, { timeout }, (inner) => scenario(inner, server, kind));
     }
+    await t.test('what takes patience', { concurrency: true, timeout }, async (together) => {
+      const tests = PATIENT_SCENARIOS.map(([title, scenario]) =>
+        together.test(title, { timeout }, (inner) => scenario(inner, server, kind)),
+      );
+      await Promise.all(tests);
+    });
   });
 }
 

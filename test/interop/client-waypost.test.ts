@@ -189,12 +189,20 @@ for (const { name, options, skip } of variants()) {
     const served = await serve(t, { ...options, domains: [DOMAIN, 'a.b.example.org'] });
     // What the client waits for is of no matter to how the server works.
     const patient = options.workers === 0 ? PATIENT_SCENARIOS : [];
-    for (const [title, scenario] of [...SCENARIOS, ...MORE_SCENARIOS, ...patient]) {
-      await t.test(title, { timeout: TEST_TIMEOUT_MS }, (inner) => scenario(inner, served, kind));
+    const timeout = TEST_TIMEOUT_MS;
+    for (const [title, scenario] of [...SCENARIOS, ...MORE_SCENARIOS]) {
+      await t.test(title, { timeout }, (inner) => scenario(inner, served, kind));
       await settled(served.server);
     }
     for (const [title, body] of BODIES) {
-      await t.test(title, { timeout: TEST_TIMEOUT_MS }, (inner) => body(inner, options));
+      await t.test(title, { timeout }, (inner) => body(inner, options));
     }
+    await t.test('what takes patience', { concurrency: true, timeout }, async (together) => {
+      const tests = patient.map(([title, scenario]) =>
+        together.test(title, { timeout }, (inner) => scenario(inner, served, kind)),
+      );
+      await Promise.all(tests);
+      await settled(served.server);
+    });
   });
 }

@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { systemClock } from '../../../server/clock.ts';
 import {
+  BUSY_DATAGRAMS,
   DEFAULT_QUEUE_SLOTS,
   defaultThreads,
   InlineVerifier,
@@ -10,6 +11,7 @@ import {
   PoolVerifier,
   type Verifier,
 } from '../../../server/dht/verifier.ts';
+import { VERIFY_BATCH } from '../../../server/dht/verifier-task.ts';
 import { SLOTS_PER_THREAD } from '../../../server/dht/verifier-threads.ts';
 import { SLOT_BYTES, SLOT_STATE } from '../../../workers/slab.ts';
 import { assertChecked, Collector, fillAll, SLOTS, stateOf } from './checked-slots.ts';
@@ -113,19 +115,28 @@ test('by default there are as many threads as cores but one, and at most four', 
   assert.deepEqual([1, 2, 3, 5, 6, 128].map(defaultThreads), [1, 1, 2, 4, 4, MOST_THREADS]);
 });
 
-test('without threads slots are checked in the next turn, all of a turn together', async () => {
+test('without threads a batch is checked in each turn, one when sockets are busy', async () => {
   const { slab, table } = makeMemory(SLOTS);
   fillAll(slab, 5);
   const back = new Collector();
   const turns: (() => void)[] = [];
   const clock = { soon: (fn: () => void) => void turns.push(fn) };
-  const verifier = new InlineVerifier({ slab, table, onDone: back.onDone }, clock);
+  let received = 1000;
+  const parts = { slab, table, onDone: back.onDone };
+  const verifier = new InlineVerifier(parts, clock, () => received);
   for (let slot = 0; slot < SLOTS; slot++) assert.ok(verifier.submit(slot));
   assert.equal(verifier.pending, SLOTS);
   assert.deepEqual(back.slots, []);
-  assert.equal(turns.length, 1);
-  turns.pop()?.();
-  assert.equal(back.batches, 1);
+  const expected = [1, VERIFY_BATCH, VERIFY_BATCH, 1];
+  const checked: number[] = [];
+  for (const came of [0, 0, BUSY_DATAGRAMS - 1, BUSY_DATAGRAMS]) {
+    received += came;
+    assert.equal(turns.length, 1);
+    turns.pop()?.();
+    checked.push(back.slots.length - checked.reduce((sum, count) => sum + count, 0));
+  }
+  assert.deepEqual(checked, expected);
+  while (turns.length > 0) turns.pop()?.();
   assertChecked(slab, back.slots, SLOTS);
   assert.equal(verifier.pending, 0);
   for (let i = 0; i < DEFAULT_QUEUE_SLOTS; i++) assert.ok(verifier.submit(1));
