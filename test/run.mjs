@@ -45,8 +45,8 @@ if (!flags.some((flag) => flag.startsWith('--test-timeout'))) {
   defaults.push(`--test-timeout=${TEST_TIMEOUT_MS}`);
 }
 if (!flags.some((flag) => flag.startsWith('--test-concurrency'))) {
-  // Node leaves a core idle; most tests wait for processes, threads and sockets.
-  defaults.push(`--test-concurrency=${availableParallelism()}`);
+  // Node leaves a core idle, and many tests wait for processes, threads and sockets.
+  defaults.push(`--test-concurrency=${availableParallelism() + 1}`);
 }
 const child = spawn(
   process.execPath,
