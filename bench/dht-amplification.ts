@@ -6,7 +6,7 @@
  */
 import process from 'node:process';
 import { parseArgs } from 'node:util';
-import { encodeAddress } from '../codecs/dht/address.ts';
+import { encodeAddress, hostToU32 } from '../codecs/dht/address.ts';
 import { COMMAND, INTERNAL, RELAY_MODE } from '../codecs/dht/constants.ts';
 import { encodeHandshake, encodeHolepunch } from '../codecs/dht/hyper-messages.ts';
 import { type DhtRequest, encodeRequest } from '../codecs/dht/message.ts';
@@ -137,7 +137,7 @@ function measure(
   seconds: number,
 ): [string, string] {
   const run = (second: number, flow: Omit<DhtFlow, 'write'>, spanSeconds: number): string => {
-    const generator = new DhtGenerator('127.0.0.1', server.port, `127.${second}.0.0`);
+    const generator = new DhtGenerator('127.0.0.1', server.port, hostToU32(`127.${second}.0.0`));
     generator.napping = true;
     const request = encodeRequest({ ...EMPTY, to: address, ...attacks(generator.port)[name] });
     const write: WriteRequest = (bytes, start) => {

@@ -4,8 +4,8 @@
  * window always outstanding.
  */
 import { TOKEN_TEXT_BYTES } from '../../codecs/dns/constants.ts';
+import { BATCH, LoadSocket } from '../load/load-socket.ts';
 import type { TokenMaker } from './house.ts';
-import { BATCH, LoadSocket } from './load-socket.ts';
 import { Template } from './messages.ts';
 import { CLIENT_PREFIX } from './sources.ts';
 

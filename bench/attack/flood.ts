@@ -1,6 +1,7 @@
 /** A UDP attack: a steady rate of datagrams from many addresses, and what comes back. */
+
+import { BATCH, LoadSocket } from '../load/load-socket.ts';
 import { type Amplification, AmplificationMeter } from './amplification.ts';
-import { BATCH, LoadSocket } from './load-socket.ts';
 import type { Write } from './messages.ts';
 import type { Sources } from './sources.ts';
 

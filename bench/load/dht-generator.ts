@@ -8,28 +8,12 @@
 import { performance } from 'node:perf_hooks';
 import { FLAG_ERROR, REPLY_BYTE } from '../../codecs/dht/constants.ts';
 import { readU16, writeU16 } from '../../codecs/dht/varint.ts';
-import { writeAddress } from '../../server/net/ip-address.ts';
-import { COUNTS_LENGTH, loadAddon, type UdpAddon } from '../../server/net/native/addon.ts';
-import {
-  SLOT_ADDRESS,
-  SLOT_BYTES,
-  SLOT_FAMILY,
-  SLOT_HEADER_BYTES,
-  SLOT_LENGTH,
-  SLOT_LOCAL,
-  SLOT_PORT,
-  SLOT_TRANSPORT,
-  Slab,
-  TRANSPORT_UDP,
-} from '../../workers/slab.ts';
 import { type OnAnswer, SOURCES, type WriteRequest } from './generator.ts';
 import { Histogram } from './histogram.ts';
+import { BATCH, FIRST_SOURCE, LoadSocket } from './load-socket.ts';
 
-const BATCH = 64;
 const TIDS = 65_536;
 const NOBODY = -1;
-/** A nap of a generator that shares its core: with what the kernel adds, about 0.1 ms. */
-const NAP_MS = 0.05;
 /** A request without an answer for so long is counted lost. */
 const LOST_AFTER_MS = 300;
 const SCAN_EVERY_MS = 50;
@@ -37,7 +21,6 @@ const SCAN_EVERY_MS = 50;
 const MAX_DEBT_MS = 20;
 /** Answers to requests of the last run pass by unseen. */
 const DRAIN_MS = 30;
-const SOCKET_BUFFER_BYTES = 8 << 20;
 
 export interface DhtFlow {
   readonly write: WriteRequest;
@@ -63,16 +46,12 @@ export class DhtFlowCount {
 }
 
 export class DhtGenerator {
-  readonly #addon: UdpAddon;
-  readonly #handle: number;
-  readonly #slab = Slab.allocate(2 * BATCH);
-  readonly #counts = new Uint32Array(COUNTS_LENGTH);
+  readonly #socket: LoadSocket;
+  readonly #firstSource: number;
   readonly #sending = Int32Array.from({ length: BATCH }, (_, i) => i);
-  readonly #landing = Int32Array.from({ length: BATCH }, (_, i) => BATCH + i);
   readonly #sentAt = new Float64Array(TIDS);
   readonly #flowOf = new Int8Array(TIDS).fill(NOBODY);
   readonly #sourceOf = new Uint16Array(TIDS);
-  readonly #nap = new Int32Array(new SharedArrayBuffer(4));
   /** The port that all sources have. */
   readonly port: number;
   /** Whatever came, answer or not, since the socket was opened. */
@@ -82,30 +61,14 @@ export class DhtGenerator {
   #tid = 0;
 
   /** `firstSource`: the first of the source addresses, a multiple of 256 * 256. */
-  constructor(host: string, port: number, firstSource = '127.1.0.0') {
-    const loaded = loadAddon();
-    if (loaded.addon === null) {
-      throw new Error(`the load generator needs the addon: ${loaded.reason}`);
-    }
-    this.#addon = loaded.addon;
-    const any = new Uint8Array(16);
-    writeAddress('0.0.0.0', any, 0);
-    const size = SOCKET_BUFFER_BYTES;
-    this.#handle = this.#addon.open(any, 4, 0, 0, 0, size, size, 0);
-    this.port = this.#addon.describe(this.#handle, any)[2];
-    const { bytes, u16 } = this.#slab;
-    for (let slot = 0; slot < BATCH; slot++) {
-      const base = slot * SLOT_BYTES;
-      bytes[base + SLOT_FAMILY] = 4;
-      bytes[base + SLOT_TRANSPORT] = TRANSPORT_UDP;
-      u16[(base + SLOT_PORT) >> 1] = port;
-      writeAddress(host, bytes, base + SLOT_ADDRESS);
-      writeAddress(firstSource, bytes, base + SLOT_LOCAL);
-    }
+  constructor(host: string, port: number, firstSource = FIRST_SOURCE) {
+    this.#socket = new LoadSocket(host, port, BATCH);
+    this.#firstSource = firstSource;
+    this.port = this.#socket.port;
   }
 
   close(): void {
-    this.#addon.close(this.#handle);
+    this.#socket.close();
   }
 
   /** Runs for `seconds`, or until the first flow has `limit` answers; the counts of each flow. */
@@ -125,13 +88,13 @@ export class DhtGenerator {
       let moved = 0;
       for (let f = 0; f < flows.length; f++) moved += this.#send(flows[f], f, counts[f], due, now);
       moved += this.#receive(flows, counts);
-      if (moved === 0 && this.napping) Atomics.wait(this.#nap, 0, 0, NAP_MS);
+      if (moved === 0 && this.napping) this.#socket.nap();
       now = performance.now();
       if (now - lastScan < SCAN_EVERY_MS) continue;
       lastScan = now;
       this.#forgetLost(counts, now);
     }
-    this.#drain();
+    this.#socket.drain(DRAIN_MS);
     for (const count of counts) count.seconds = (now - began) / 1000;
     return counts;
   }
@@ -149,19 +112,17 @@ export class DhtGenerator {
     const count = Math.min(BATCH, owed, left);
     if (count <= 0) return 0;
     for (let slot = 0; slot < count; slot++) this.#fill(slot, flow, f, flowCount);
-    this.#addon.send(this.#handle, this.#slab.bytes, this.#sending, count, this.#counts);
+    this.#socket.send(this.#sending, count);
     return count;
   }
 
   #fill(slot: number, flow: DhtFlow, f: number, count: DhtFlowCount): void {
-    const { bytes, i32 } = this.#slab;
-    const base = slot * SLOT_BYTES;
+    const { bytes } = this.#socket;
     const sequence = count.sent++;
     const source = sequence % SOURCES;
-    bytes[base + SLOT_LOCAL + 14] = source >> 8;
-    bytes[base + SLOT_LOCAL + 15] = source;
-    const start = base + SLOT_HEADER_BYTES;
-    i32[(base + SLOT_LENGTH) >> 2] = flow.write(bytes, start, source, sequence);
+    const start = this.#socket.start(slot);
+    const length = flow.write(bytes, start, source, sequence);
+    this.#socket.address(slot, this.#firstSource + source, length);
     const tid = this.#tid;
     this.#tid = (tid + 1) % TIDS;
     writeU16(bytes, start + 2, tid);
@@ -172,15 +133,14 @@ export class DhtGenerator {
   }
 
   #receive(flows: readonly DhtFlow[], counts: DhtFlowCount[]): number {
-    const { bytes, i32 } = this.#slab;
-    const landing = this.#landing;
-    const got = this.#addon.recv(this.#handle, bytes, landing, BATCH, this.#counts);
+    const { bytes } = this.#socket;
+    const got = this.#socket.receive();
     if (got === 0) return 0;
     const now = performance.now();
     for (let i = 0; i < got; i++) {
-      const base = landing[i] * SLOT_BYTES;
-      const start = base + SLOT_HEADER_BYTES;
-      const length = i32[(base + SLOT_LENGTH) >> 2];
+      const landed = this.#socket.landed(i);
+      const start = this.#socket.start(landed);
+      const length = this.#socket.length(landed);
       this.received.datagrams++;
       this.received.bytes += length;
       const tid = readU16(bytes, start + 2);
@@ -206,10 +166,5 @@ export class DhtGenerator {
       counts[f].lost++;
       counts[f].waiting--;
     }
-  }
-
-  #drain(): void {
-    const until = performance.now() + DRAIN_MS;
-    while (performance.now() < until) this.#addon.discard(this.#handle, this.#counts);
   }
 }

@@ -6,24 +6,10 @@
  *   sequence number = message id * SOURCES + source, so that answers are told apart for minutes
  */
 import { performance } from 'node:perf_hooks';
-import { writeAddress } from '../../server/net/ip-address.ts';
-import { COUNTS_LENGTH, loadAddon, type UdpAddon } from '../../server/net/native/addon.ts';
-import {
-  SLOT_ADDRESS,
-  SLOT_BYTES,
-  SLOT_FAMILY,
-  SLOT_HEADER_BYTES,
-  SLOT_LENGTH,
-  SLOT_LOCAL,
-  SLOT_PORT,
-  SLOT_TRANSPORT,
-  Slab,
-  TRANSPORT_UDP,
-} from '../../workers/slab.ts';
 import { SOURCES, type WriteRequest } from './generator.ts';
 import { Histogram } from './histogram.ts';
+import { BATCH, FIRST_SOURCE, LoadSocket } from './load-socket.ts';
 
-const BATCH = 64;
 /** Requests whose time of sending is kept: seconds of them. */
 const KEPT = 1 << 21;
 /** What could not be sent in time for longer is not made up for. */
@@ -57,38 +43,18 @@ export interface OpenLoopOptions {
 }
 
 export class OpenLoop {
-  readonly #addon: UdpAddon;
-  readonly #handle: number;
-  readonly #slab = Slab.allocate(2 * BATCH);
-  readonly #counts = new Uint32Array(COUNTS_LENGTH);
+  readonly #socket: LoadSocket;
   readonly #sentAt = new Float64Array(KEPT);
   readonly #flowOf = new Uint8Array(KEPT);
   readonly #sending = Int32Array.from({ length: BATCH }, (_, i) => i);
-  readonly #landing = Int32Array.from({ length: BATCH }, (_, i) => BATCH + i);
-  readonly #napping = new Int32Array(new SharedArrayBuffer(4));
   #sequence = 0;
 
   constructor(host: string, port: number) {
-    const loaded = loadAddon();
-    if (loaded.addon === null)
-      throw new Error(`the load generator needs the addon: ${loaded.reason}`);
-    this.#addon = loaded.addon;
-    const any = new Uint8Array(16);
-    writeAddress('0.0.0.0', any, 0);
-    this.#handle = this.#addon.open(any, 4, 0, 0, 0, 8 << 20, 8 << 20, 0);
-    const { bytes, u16 } = this.#slab;
-    for (let slot = 0; slot < BATCH; slot++) {
-      const base = slot * SLOT_BYTES;
-      bytes[base + SLOT_FAMILY] = 4;
-      bytes[base + SLOT_TRANSPORT] = TRANSPORT_UDP;
-      u16[(base + SLOT_PORT) >> 1] = port;
-      writeAddress(host, bytes, base + SLOT_ADDRESS);
-      writeAddress('127.1.0.0', bytes, base + SLOT_LOCAL);
-    }
+    this.#socket = new LoadSocket(host, port, BATCH);
   }
 
   close(): void {
-    this.#addon.close(this.#handle);
+    this.#socket.close();
   }
 
   /** Runs for `seconds`; the counts of each flow over all of it. */
@@ -109,7 +75,7 @@ export class OpenLoop {
         }
       }
       moved += this.#receive(began, totals, current, onAnswer);
-      if (moved === 0 && napping) Atomics.wait(this.#napping, 0, 0, 0.05);
+      if (moved === 0 && napping) this.#socket.nap();
       if (now < windowEnd || now >= end) continue;
       onWindow?.(window++, current, (now - windowEnd + windowMs) / 1000);
       current = flows.map(() => new FlowCount());
@@ -133,20 +99,18 @@ export class OpenLoop {
     if (count === 0) return 0;
     due[f] += count * everyMs;
     for (let slot = 0; slot < count; slot++) this.#fill(slot, flow, f, now, totals[f]);
-    this.#addon.send(this.#handle, this.#slab.bytes, this.#sending, count, this.#counts);
+    this.#socket.send(this.#sending, count);
     current[f].sent += count;
     return count;
   }
 
   #fill(slot: number, flow: Flow, f: number, now: number, total: FlowCount): void {
-    const { bytes, i32 } = this.#slab;
-    const base = slot * SLOT_BYTES;
+    const { bytes } = this.#socket;
     const sequence = this.#sequence++;
     const source = sequence % SOURCES;
-    bytes[base + SLOT_LOCAL + 14] = source >> 8;
-    bytes[base + SLOT_LOCAL + 15] = source;
-    const start = base + SLOT_HEADER_BYTES;
-    i32[(base + SLOT_LENGTH) >> 2] = flow.write(bytes, start, source, total.sent++);
+    const start = this.#socket.start(slot);
+    const length = flow.write(bytes, start, source, total.sent++);
+    this.#socket.address(slot, FIRST_SOURCE + source, length);
     const id = Math.floor(sequence / SOURCES);
     bytes[start] = id >> 8;
     bytes[start + 1] = id;
@@ -161,16 +125,15 @@ export class OpenLoop {
     current: FlowCount[],
     onAnswer: OpenLoopOptions['onAnswer'],
   ): number {
-    const { bytes } = this.#slab;
-    const landing = this.#landing;
-    const got = this.#addon.recv(this.#handle, bytes, landing, BATCH, this.#counts);
+    const { bytes } = this.#socket;
+    const got = this.#socket.receive();
     if (got === 0) return 0;
     const now = performance.now();
     for (let i = 0; i < got; i++) {
-      const base = landing[i] * SLOT_BYTES;
-      const start = base + SLOT_HEADER_BYTES;
+      const landed = this.#socket.landed(i);
+      const start = this.#socket.start(landed);
       if ((bytes[start + 2] & 0x80) === 0) continue;
-      const source = (bytes[base + SLOT_LOCAL + 14] << 8) | bytes[base + SLOT_LOCAL + 15];
+      const source = this.#socket.destination(landed) - FIRST_SOURCE;
       const id = (bytes[start] << 8) | bytes[start + 1];
       const kept = (id * SOURCES + source) & (KEPT - 1);
       const sentAt = this.#sentAt[kept];

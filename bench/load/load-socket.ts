@@ -5,6 +5,7 @@
  *   slots 0 .. requests-1            requests, the caller's to fill
  *   slots requests .. requests+63    answers land here
  */
+import { MAPPED_AT } from '../../codecs/mapped-address.ts';
 import { writeAddress } from '../../server/net/ip-address.ts';
 import { COUNTS_LENGTH, loadAddon, type UdpAddon } from '../../server/net/native/addon.ts';
 import {
@@ -22,16 +23,22 @@ import {
 
 export const BATCH = 64;
 const BUFFER_BYTES = 8 << 20;
-/** Where the four bytes of an IPv4 address are in its 16. */
-const IPV4_AT = 12;
+/** Where a load's sources begin: 127.1.0.0. */
+export const FIRST_SOURCE = 0x7f_01_00_00;
+/** A nap of a load that shares its core: with what the kernel adds, about 0.1 ms. */
+const NAP_MS = 0.05;
 
 export class LoadSocket {
+  /** Of the slots. */
   readonly bytes: Uint8Array;
+  /** The port that all sources have. */
+  readonly port: number;
   readonly #slab: Slab;
   readonly #addon: UdpAddon;
   readonly #handle: number;
   readonly #counts = new Uint32Array(COUNTS_LENGTH);
   readonly #landing: Int32Array;
+  readonly #nap = new Int32Array(new SharedArrayBuffer(4));
 
   constructor(host: string, port: number, requests: number) {
     const loaded = loadAddon();
@@ -43,6 +50,7 @@ export class LoadSocket {
     const any = new Uint8Array(16);
     writeAddress('0.0.0.0', any, 0);
     this.#handle = this.#addon.open(any, 4, 0, 0, 0, BUFFER_BYTES, BUFFER_BYTES, 0);
+    this.port = this.#addon.describe(this.#handle, any)[2];
     for (let slot = 0; slot < requests; slot++) {
       const base = slot * SLOT_BYTES;
       this.bytes[base + SLOT_FAMILY] = 4;
@@ -62,7 +70,7 @@ export class LoadSocket {
   address(slot: number, source: number, length: number): void {
     const base = slot * SLOT_BYTES;
     this.#slab.i32[(base + SLOT_LENGTH) >> 2] = length;
-    const at = base + SLOT_LOCAL + IPV4_AT;
+    const at = base + SLOT_LOCAL + MAPPED_AT;
     for (let i = 0; i < 4; i++) this.bytes[at + i] = source >>> (24 - 8 * i);
   }
 
@@ -85,9 +93,20 @@ export class LoadSocket {
 
   /** The IPv4 address a received datagram was sent to. */
   destination(slot: number): number {
-    const at = slot * SLOT_BYTES + SLOT_LOCAL + IPV4_AT;
+    const at = slot * SLOT_BYTES + SLOT_LOCAL + MAPPED_AT;
     const { bytes } = this;
     return ((bytes[at] << 24) | (bytes[at + 1] << 16) | (bytes[at + 2] << 8) | bytes[at + 3]) >>> 0;
+  }
+
+  /** Lets whatever comes in the next `ms` pass: answers to requests of an earlier run. */
+  drain(ms: number): void {
+    const until = performance.now() + ms;
+    while (performance.now() < until) this.#addon.discard(this.#handle, this.#counts);
+  }
+
+  /** Sleeps a little, on a core that others want too. */
+  nap(): void {
+    Atomics.wait(this.#nap, 0, 0, NAP_MS);
   }
 
   /** Answers that came and were lost here for want of room. */
