@@ -1,7 +1,7 @@
 /**
  * A single-producer, single-consumer ring of slot numbers in shared memory: how datagrams cross
- * from the main thread to a lane (requests) and back (replies). Only numbers move; the bytes stay
- * in the slab.
+ * from the main thread to a lane (requests) and back (replies), and to a thread that checks
+ * signatures. Only numbers move; the bytes stay in the slab.
  *
  *   word 0        word 16       word 32       word 48
  *   +-------------+-------------+-------------+------------------------------+

@@ -43,13 +43,15 @@ import type { DhtConfig } from '../options/config.ts';
 import type { Pipeline } from '../pipeline.ts';
 import { secretUint32 } from '../rng.ts';
 import { DHT_CLIENT_RECEIVER, type DhtMemory } from './dht-memory.ts';
+import { InlineVerifier } from './inline-verifier.ts';
 import { DhtNode } from './node.ts';
 import { guessHost, nodeOptions } from './own-host.ts';
+import { PoolVerifier } from './pool-verifier.ts';
 import { ProvenTable } from './proven-table.ts';
 import { DhtRecords } from './records.ts';
 import { SlotTransport } from './slot-transport.ts';
 import type { SocketKind } from './types.ts';
-import { InlineVerifier, PoolVerifier, type Verifier } from './verifier.ts';
+import type { Verifier } from './verifier.ts';
 
 /** Sources beyond their budget looked at for a ping: half a percent of a core. */
 const LOOKS_PER_SECOND = 8192;
@@ -97,7 +99,7 @@ export class DhtHost implements DhtDesk {
       onDone: (slots: Int32Array, count: number) => this.#checked(slots, count),
     };
     this.#verifier = config.verifiesInline
-      ? new InlineVerifier(checks, clock, () => counters[COUNTER.received])
+      ? new InlineVerifier(checks, clock)
       : new PoolVerifier(checks, clock, {
           wakesByMessage: sockets.server.backend === 'dgram',
           notice: (line) => this.#notice(line),

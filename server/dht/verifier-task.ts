@@ -1,5 +1,5 @@
 /**
- * What a verifier's thread runs: one task of the pool, which lasts as long as the thread.
+ * What a verifier's thread runs, as long as it lives; a task of the pool starts it.
  *
  *   request ring --at most 8--> check --> result ring, wake main --nothing left? sleep until woken
  *
@@ -8,15 +8,15 @@
  */
 import { constants, platform, setPriority } from 'node:os';
 import { parentPort } from 'node:worker_threads';
+import { loadSodium } from '../../workers/dht/signature.ts';
 import { type CheckedMemory, SlotChecker } from '../../workers/dht/slot-checker.ts';
 import { Ring } from '../../workers/ring.ts';
 import { ThreadControl } from '../../workers/thread-control.ts';
+import { systemClock } from '../clock.ts';
 import { WakeSignal } from '../net/wake-event.ts';
 
 /** 0.3 ms of a thread's work: what a request waits for besides its own check. */
 export const VERIFY_BATCH = 8;
-/** Nothing comes of waking up unasked but another beat. */
-const SLEEP_MS = 1000;
 /** Nice value of a verifier's thread: where cores are scarce lanes and main go first. */
 const PRIORITY = constants.priority.PRIORITY_BELOW_NORMAL;
 
@@ -31,37 +31,50 @@ export interface VerifierAssignment {
   readonly wakeDescriptor: number;
 }
 
-/** Checks signatures until told to stop and nothing is left to check. */
+/**
+ * Has this thread check signatures from the next turn of its event loop on, for ever. The task ends
+ * before: one that never did would keep the process alive.
+ */
 export default function serveChecks(assignment: VerifierAssignment): void {
-  const { memory, wakeDescriptor } = assignment;
-  giveWay();
-  const signal = wakeDescriptor < 0 ? null : new WakeSignal(wakeDescriptor);
-  const wakeMain = signal === null ? () => parentPort?.postMessage(null) : () => signal.signal();
+  systemClock.soon(() => serve(assignment));
+}
+
+function serve(assignment: VerifierAssignment): void {
   const requests = new Ring(assignment.requests);
   const results = new Ring(assignment.results);
   const control = new ThreadControl(assignment.control);
-  const checker = new SlotChecker(memory);
+  const checker = new SlotChecker(assignment.memory);
   const batch = new Int32Array(VERIFY_BATCH);
+  giveWay();
+  loadSodium();
+  const wakeMain = openSignal(assignment.wakeDescriptor);
   control.beat();
   // Main waits for the first beat.
   wakeMain();
   for (;;) {
-    // Before taking slots: what main pushed before it said stop is checked after.
-    const isStopping = control.isStopping;
     const count = requests.pop(batch, VERIFY_BATCH);
     if (count > 0) {
       checker.check(batch, count);
       results.push(batch, 0, count);
       if (results.takeSleeper()) wakeMain();
-    } else if (isStopping) {
-      break;
     } else {
-      if (requests.arm() && !control.isStopping) requests.sleep(SLEEP_MS);
+      if (requests.arm()) requests.sleep(Number.POSITIVE_INFINITY);
       requests.disarm();
     }
     control.beat();
   }
-  signal?.close();
+}
+
+function openSignal(wakeDescriptor: number): () => void {
+  const tell = (): void => parentPort?.postMessage(null);
+  if (wakeDescriptor < 0) return tell;
+  try {
+    const signal = new WakeSignal(wakeDescriptor);
+    return () => signal.signal();
+  } catch {
+    // No descriptor is left, say: main listens to both.
+    return tell;
+  }
 }
 
 /** Returns whether this thread lets others go first; where not, checks compete with answers. */

@@ -2,12 +2,12 @@
  * One life of a verifier's threads: a Piscina pool from its start until the first of them ends, or
  * does not come to work. Then all of them end, and whoever wants some starts others.
  *
- *   start --all serve--> give, take, ... --stop, end, or one of them ended--> ended
+ *   start --all serve--> give, take, ... --end, or one of them ended--> ended
  *
- * Each thread has one task of the pool, which lasts as long as it (verifier-task.ts), and a ring of
- * slots in each direction. The pool replaces no thread by itself: one whose successor does not
- * start either would keep what waits for it for ever, and what goes wrong in its replacing is
- * thrown at nobody, which ends the process.
+ * Each thread is started by one task of the pool, serves as long as it lives (verifier-task.ts),
+ * and has a ring of slots in each direction. The pool replaces no thread by itself: one whose
+ * successor does not start either would keep what waits for it for ever, and what goes wrong in its
+ * replacing is thrown at nobody, which ends the process.
  */
 import type { Worker } from 'node:worker_threads';
 import type { FixedQueue, Piscina } from 'piscina';
@@ -49,7 +49,6 @@ export class VerifierThreads {
   readonly #options: VerifierThreadsOptions;
   readonly #seats: readonly Seat[];
   readonly #serving = deferred();
-  readonly #stopped = deferred();
   readonly #ended = deferred();
   readonly #exits: Promise<void>[] = [];
   readonly #batch = new Int32Array(VERIFY_BATCH);
@@ -58,7 +57,6 @@ export class VerifierThreads {
   #pool: Piscina | null = null;
   /** Tasks that the pool has no thread for yet. */
   #waiting: FixedQueue | null = null;
-  #isStopping = false;
   #why: string | null = null;
 
   constructor(options: VerifierThreadsOptions) {
@@ -100,7 +98,7 @@ export class VerifierThreads {
     try {
       await this.#load();
     } catch (error) {
-      await this.end(error instanceof Error ? error.message : String(error));
+      await this.end(messageOf(error));
     }
     if (this.#why !== null) throw new Error(this.#why);
   }
@@ -115,7 +113,8 @@ export class VerifierThreads {
     while (queue.size > 0) {
       let seat = this.#seats[0];
       for (const other of this.#seats) if (other.underWay < seat.underWay) seat = other;
-      const room = Math.min(VERIFY_BATCH, SLOTS_PER_THREAD - seat.underWay);
+      const share = Math.ceil(queue.size / this.#seats.length);
+      const room = Math.min(VERIFY_BATCH, share, SLOTS_PER_THREAD - seat.underWay);
       if (room === 0) return;
       const count = queue.pop(this.#batch, room);
       for (let i = 0; i < count; i++) this.#isUnderWay[this.#batch[i]] = 1;
@@ -150,7 +149,7 @@ export class VerifierThreads {
       out[total++] = slot;
       slot = this.#isUnderWay.indexOf(1, slot + 1);
     }
-    for (const seat of this.#seats) seat.underWay = 0;
+    if (slot < 0) for (const seat of this.#seats) seat.underWay = 0;
     return total;
   }
 
@@ -171,16 +170,6 @@ export class VerifierThreads {
       most = Math.max(most, seat.looks);
     }
     return most;
-  }
-
-  /** Lets them check what they have. Resolves when they serve no longer, or have ended. */
-  async stop(): Promise<void> {
-    this.#isStopping = true;
-    for (const { control, requests } of this.#seats) {
-      control.stop();
-      requests.wake();
-    }
-    await Promise.race([this.#stopped.promise, this.ended]);
   }
 
   /** Ends them, whatever they do. Resolves when they have ended. */
@@ -204,6 +193,8 @@ export class VerifierThreads {
       minThreads: 0,
       maxThreads: threads,
       idleTimeout: Number.POSITIVE_INFINITY,
+      // Between tasks a thread would sleep where its own code does not get a turn.
+      atomics: 'disabled',
       // The loader of the main thread, if any, does not work in threads.
       execArgv: [],
       workerData: { entry: entry.href },
@@ -212,16 +203,14 @@ export class VerifierThreads {
     // The threads' own events tell the same.
     pool.on('error', () => undefined);
     pool.on('message', onWake);
-    void Promise.all(this.#seats.map((seat) => this.#serve(pool, seat))).then(
-      this.#stopped.resolve,
-    );
+    for (const seat of this.#seats) void this.#serve(pool, seat);
     for (const thread of pool.threads) this.#watch(thread);
     await Promise.race([this.#serving.promise, this.ended]);
     // Until here somebody waits for them; from here on they keep no process alive.
     for (const thread of pool.threads) thread.unref();
   }
 
-  /** Has a thread serve a seat. Resolves when it does no longer; never rejects. */
+  /** Has a thread serve a seat from now on. Never rejects: they end when it does not come to it. */
   async #serve(pool: Piscina, seat: Seat): Promise<void> {
     const { memory, wakeDescriptor } = this.#options;
     const assignment: VerifierAssignment = {
@@ -231,18 +220,16 @@ export class VerifierThreads {
       control: seat.control.buffer,
       wakeDescriptor,
     };
-    let why = 'it stopped';
     try {
       await pool.run(assignment);
     } catch (error) {
-      why = String(error);
+      await this.end(messageOf(error));
     }
-    if (!this.#isStopping) void this.end(why);
   }
 
   #watch(thread: Worker): void {
     thread.ref();
-    thread.on('error', (error) => void this.end(String(error)));
+    thread.on('error', (error) => void this.end(messageOf(error)));
     const exited = new Promise<void>((resolve) => {
       thread.on('exit', () => resolve());
     });
@@ -254,8 +241,14 @@ export class VerifierThreads {
     // When the system has no thread to give, the pool throws and forgets the promise of what it has
     // queued for it: ending would reject that, and nobody has it to catch that.
     while (this.#waiting !== null && this.#waiting.size > 0) this.#waiting.shift();
+    // Somebody waits again.
+    for (const thread of this.threads) thread.ref();
     await this.#pool?.destroy();
     await Promise.all(this.#exits);
     this.#ended.resolve();
   }
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
 }

@@ -4,11 +4,13 @@ import { spawnSync } from 'node:child_process';
 import { describe, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { version } from '../../index.ts';
+import { WAYPOST } from '../helpers/waypost-command.ts';
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 
 function waypost(args: readonly string[], env: Record<string, string> = {}) {
-  const result = spawnSync(process.execPath, ['--import', 'tsx', 'server/cli/main.ts', ...args], {
+  const [command, ...before] = WAYPOST;
+  const result = spawnSync(command, [...before, ...args], {
     cwd: ROOT,
     encoding: 'utf8',
     env: { ...process.env, ...env },

@@ -2,16 +2,14 @@
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { type TestContext, test } from 'node:test';
-import { fileURLToPath } from 'node:url';
 import { Command } from '../helpers/command.ts';
 import { Hyperdht, original, PERSISTENT } from '../helpers/original-dht.ts';
+import { WAYPOST } from '../helpers/waypost-command.ts';
 
 const TIMEOUT_MS = 60_000;
-const MAIN = fileURLToPath(new URL('../../server/cli/main.ts', import.meta.url));
 
 function waypost(t: TestContext, args: string): Command {
-  const words = [process.execPath, '--import', 'tsx', MAIN, ...args.split(' ')];
-  return new Command(t, words);
+  return new Command(t, [...WAYPOST, ...args.split(' ')]);
 }
 
 /** The port in a line like `dht 127.0.0.1:40123 udp batch; bootstrap node`. */

@@ -2,7 +2,7 @@
 import { after, before, type TestContext } from 'node:test';
 import { type Appliance, startAppliance } from '../../server/appliance.ts';
 import type { DhtHost } from '../../server/dht/dht-host.ts';
-import { taskEntry } from '../../server/dht/verifier.ts';
+import { taskEntry } from '../../server/dht/pool-verifier.ts';
 import type { ApplianceConfig, DhtConfig } from '../../server/options/config.ts';
 import { TEST_LIMITS, withBundledLanes } from './appliance.ts';
 import { threadBundle } from './thread-bundle.ts';

@@ -5,9 +5,7 @@ import { readFileSync } from 'node:fs';
 import { createInterface } from 'node:readline';
 import type { Readable } from 'node:stream';
 import type { TestContext } from 'node:test';
-import { fileURLToPath } from 'node:url';
-
-const MAIN = fileURLToPath(new URL('../../server/cli/main.ts', import.meta.url));
+import { WAYPOST } from './waypost-command.ts';
 
 export class ServeProcess {
   readonly child: ChildProcessByStdio<null, Readable, Readable>;
@@ -25,7 +23,7 @@ export class ServeProcess {
     env: NodeJS.ProcessEnv = {},
     wrapper: readonly string[] = [],
   ) {
-    const command = [...wrapper, process.execPath, '--import', 'tsx', MAIN, ...args];
+    const command = [...wrapper, ...WAYPOST, ...args];
     this.child = spawn(command[0], command.slice(1), {
       stdio: ['ignore', 'pipe', 'pipe'],
       // The default port of the DHT is one for the whole machine.

@@ -21,7 +21,7 @@ const ownPlaces: Plugin = {
     onLoad({ filter: /\.ts$/ }, async ({ path }) => {
       const source = await readFile(path, 'utf8');
       const place = JSON.stringify(pathToFileURL(path).href);
-      return { contents: source.replaceAll('import.meta.url', place), loader: 'ts' };
+      return { contents: source.replaceAll('import.meta.url', () => place), loader: 'ts' };
     });
   },
 };

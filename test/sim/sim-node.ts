@@ -13,10 +13,10 @@ import { hostToU32, type NodeAddress, u32ToHost } from '../../codecs/dht/address
 import { REPLY_BYTE, REQUEST_BYTE } from '../../codecs/dht/constants.ts';
 import { decodeReply } from '../../codecs/dht/message.ts';
 import { V4_MAPPED } from '../../codecs/mapped-address.ts';
+import { InlineVerifier } from '../../server/dht/inline-verifier.ts';
 import { DhtNode } from '../../server/dht/node.ts';
 import { ProvenTable } from '../../server/dht/proven-table.ts';
 import type { DhtNodeOptions, DhtTransport, SocketKind } from '../../server/dht/types.ts';
-import { InlineVerifier } from '../../server/dht/verifier.ts';
 import { allocateCounters, counterRow } from '../../workers/counters.ts';
 import {
   createDhtResponder,

@@ -2,7 +2,7 @@
  * Whether what a request signs is signed by who it says: announces, unannounces and mutable values
  * (codecs/dht/namespaces.ts has what is signed). About 40 us each with libsodium, three times as
  * much with node:crypto, which needs the key imported: so sodium-native, which is loaded with the
- * first check. It cannot take shared memory; the request is copied to the heap first.
+ * first check or before. It cannot take shared memory; the request is copied to the heap first.
  */
 import { createRequire } from 'node:module';
 import {
@@ -30,6 +30,12 @@ const scratch = new Uint8Array(SLOT_DATA_BYTES);
 const request = new RequestReader();
 const announce = new AnnounceReader();
 const mutablePut = new MutablePutReader();
+
+/** Loads sodium-native, rather than with the first check. Throws when it does not load. */
+export function loadSodium(): Sodium {
+  sodium ??= createRequire(import.meta.url)('sodium-native') as Sodium;
+  return sodium;
+}
 
 /**
  * Whether the request of `length` bytes (at most a slot's) at bytes[start] is an ANNOUNCE,
@@ -85,9 +91,8 @@ function checkMutablePut(): boolean {
 }
 
 function verify(signatureStart: number, signable: Uint8Array, publicKeyStart: number): boolean {
-  sodium ??= createRequire(import.meta.url)('sodium-native') as Sodium;
   const signature = part(signatureStart, SIGNATURE_BYTES);
-  return sodium.crypto_sign_verify_detached(
+  return (sodium ?? loadSodium()).crypto_sign_verify_detached(
     signature,
     signable,
     part(publicKeyStart, PUBLIC_KEY_BYTES),

@@ -13,6 +13,7 @@ import { fillSlot, signedAnnounce, signedMutablePut } from './fixture.ts';
 
 export const SLOTS = 40;
 const FORGED_EVERY = 5;
+const HOLD_MS = 1000;
 
 /** Signed requests in all slots, every fifth of them forged. */
 export function fillAll(slab: Slab, seed: number): void {
@@ -48,9 +49,12 @@ export class Collector {
 
   async until(count: number): Promise<void> {
     if (this.slots.length >= count) return;
+    // The threads keep no process alive.
+    const timer = setInterval(() => undefined, HOLD_MS);
     await new Promise<void>((resolve) => {
       this.#waiting = { count, resolve };
     });
+    clearInterval(timer);
   }
 }
 

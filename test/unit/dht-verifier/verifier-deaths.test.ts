@@ -8,7 +8,7 @@ import {
   PoolVerifier,
   type PoolVerifierOptions,
   WATCH_MS,
-} from '../../../server/dht/verifier.ts';
+} from '../../../server/dht/pool-verifier.ts';
 import { SLOTS_PER_THREAD } from '../../../server/dht/verifier-threads.ts';
 import type { Slab } from '../../../workers/slab.ts';
 import { StillClock, settle } from '../../helpers/dht-node-clock.ts';
@@ -72,8 +72,8 @@ test('threads that die twice in a row, the second time before they have loaded',
   assert.equal(submitAll(verifier), SLOTS);
   await verifier.threads[0].terminate();
   await until(() => clock.calls === 1);
-  // What was under way has come back, the queue waits.
-  assert.ok(back.slots.length <= SLOTS_PER_THREAD, `${back.slots.length}`);
+  // What was under way has come back, as far as it was not done, and the queue waits.
+  assert.ok(verifier.failed <= SLOTS_PER_THREAD, `${verifier.failed} failed`);
   assert.equal(verifier.pending, SLOTS - back.slots.length);
   clock.advance(FIRST_RETRY_MS);
   await until(() => verifier.threads.length === 1);
@@ -83,7 +83,7 @@ test('threads that die twice in a row, the second time before they have loaded',
   assert.equal(verifier.pending, 0);
   const unchecked = back.slots.filter((slot) => stateOf(slab, slot) === 0);
   assert.equal(verifier.failed, unchecked.length);
-  assert.ok(unchecked.length >= SLOTS - SLOTS_PER_THREAD);
+  assert.ok(unchecked.length > 0);
   assert.equal(submitAll(verifier), 0);
   assert.deepEqual(notices, [
     'a thread that checks signatures ended (it exited with 1); trying others',
@@ -117,7 +117,7 @@ for (const how of ['exit', 'throw']) {
       delayMs = Math.min(2 * delayMs, MAX_RETRY_MS);
     }
     assert.equal(delayMs, MAX_RETRY_MS);
-    const why = how === 'exit' ? 'it exited with 1' : 'Error: nothing works here';
+    const why = how === 'exit' ? 'it exited with 1' : 'nothing works here';
     assert.deepEqual(notices, [
       `a thread that checks signatures does not start (${why}); trying others`,
     ]);
@@ -209,7 +209,7 @@ for (const how of ['crash', 'fail']) {
       delayMs *= 2;
     }
     assert.equal(verifier.failed, SLOTS);
-    const why = how === 'crash' ? 'it exited with 1' : 'Error: a slot that fails';
+    const why = how === 'crash' ? 'it exited with 1' : 'a slot that fails';
     assert.deepEqual(notices, [`a thread that checks signatures ended (${why}); trying others`]);
   });
 }
