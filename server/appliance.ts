@@ -3,6 +3,7 @@
  * that lives as long as the server is made here, in the order of its parts, and taken down in
  * reverse.
  */
+
 import { createHash } from 'node:crypto';
 import { DomainTable } from '../codecs/dns/domains.ts';
 import { QueryReader } from '../codecs/dns/query.ts';
@@ -37,6 +38,7 @@ import { TICK_MS } from './lanes/lane-thread.ts';
 import { Lanes } from './lanes/lanes.ts';
 import { RateLimiter } from './limits/rate-limiter.ts';
 import { type Listeners, openListeners } from './listeners.ts';
+import { messageOf } from './message-of.ts';
 import { adviseHugePages } from './net/huge-pages.ts';
 import type { ApplianceConfig } from './options/config.ts';
 import { Pipeline } from './pipeline.ts';
@@ -295,7 +297,7 @@ function tokenSecret(config: ApplianceConfig): Uint8Array {
   try {
     mac(new Uint8Array(MAC_BYTES), secret, secret);
   } catch (error) {
-    const reason = error instanceof Error ? error.message : String(error);
+    const reason = messageOf(error);
     throw new Error(`tokens need the package sodium-native, which does not load: ${reason}`);
   }
   return secret;

@@ -1,8 +1,9 @@
 #!/usr/bin/env node
-/** The entry of the `waypost` command: runs it, and turns whatever goes wrong into an exit code. */
 import process from 'node:process';
 import { CommanderError } from 'commander';
 import { systemClock } from '../clock.ts';
+/** The entry of the `waypost` command: runs it, and turns whatever goes wrong into an exit code. */
+import { messageOf } from '../message-of.ts';
 import { UsageError } from '../options/option.ts';
 import { announce } from './announce.ts';
 import { dhtBootstrap, dhtNode } from './dht.ts';
@@ -45,7 +46,7 @@ function exitCodeFor(error: unknown): number {
     printError(`waypost: ${error.message}`);
     return EXIT_USAGE;
   }
-  printError(`waypost: ${error instanceof Error ? error.message : String(error)}`);
+  printError(`waypost: ${messageOf(error)}`);
   return EXIT_FAILURE;
 }
 

@@ -1,5 +1,7 @@
 /** Stopping on signals, apart from the process so that a test can drive it. */
+
 import type { Clock } from '../clock.ts';
+import { messageOf } from '../message-of.ts';
 
 export type StopSignal = 'SIGINT' | 'SIGTERM';
 
@@ -41,7 +43,7 @@ export function stopHandler(environment: StopEnvironment): (signal: StopSignal) 
       },
       (error: unknown) => {
         cancelDeadline();
-        notice(`while stopping: ${error instanceof Error ? error.message : String(error)}`);
+        notice(`while stopping: ${messageOf(error)}`);
         exit(1);
       },
     );

@@ -8,11 +8,13 @@
  *   idle --submit, warm--> starting --> checking --a thread ended--> pause --> starting --> ...
  *                              \--did not start--> down, pause --> starting --> ...
  */
+
 import { availableParallelism } from 'node:os';
 import type { Worker } from 'node:worker_threads';
 import { Ring } from '../../workers/ring.ts';
 import { SLOT_BYTES, SLOT_FORGED, SLOT_GENUINE, SLOT_STATE } from '../../workers/slab.ts';
 import type { Clock } from '../clock.ts';
+import { messageOf } from '../message-of.ts';
 import { WakeEvent } from '../net/wake-event.ts';
 import { DEFAULT_QUEUE_SLOTS, type Verifier, type VerifierParts } from './verifier.ts';
 import { VerifierThreads } from './verifier-threads.ts';
@@ -180,7 +182,7 @@ export class PoolVerifier implements Verifier {
       wake?.close();
       if (this.#hasToldWake) return;
       this.#hasToldWake = true;
-      const why = error instanceof Error ? error.message : String(error);
+      const why = messageOf(error);
       this.#notice(`threads that check signatures tell by messages, which cost more (${why})`);
     }
   }

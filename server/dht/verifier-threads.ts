@@ -9,11 +9,13 @@
  * successor does not start either would keep what waits for it for ever, and what goes wrong in its
  * replacing is thrown at nobody, which ends the process.
  */
+
 import type { Worker } from 'node:worker_threads';
 import type { FixedQueue, Piscina } from 'piscina';
 import type { CheckedMemory } from '../../workers/dht/slot-checker.ts';
 import { Ring } from '../../workers/ring.ts';
 import { ThreadControl } from '../../workers/thread-control.ts';
+import { messageOf } from '../message-of.ts';
 import { deferred } from './deferred.ts';
 import { VERIFY_BATCH, type VerifierAssignment } from './verifier-task.ts';
 
@@ -247,8 +249,4 @@ export class VerifierThreads {
     await Promise.all(this.#exits);
     this.#ended.resolve();
   }
-}
-
-function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }

@@ -1,4 +1,5 @@
 /** What an operator can do about an address that cannot be opened. */
+import { messageOf } from '../message-of.ts';
 import { formatEndpoint } from './addresses.ts';
 
 /** Where DNS lives, and with it the usual other holder of the port. */
@@ -35,7 +36,7 @@ export function explainListenError(
     case 'EAFNOSUPPORT':
       return `${where}: this machine has no IPv6`;
     default:
-      return `${where}: ${error instanceof Error ? error.message : String(error)}`;
+      return `${where}: ${messageOf(error)}`;
   }
 }
 

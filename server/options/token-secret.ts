@@ -1,4 +1,5 @@
 /** Which of the two ways to give the tokens' master secret counts. */
+import { messageOf } from '../message-of.ts';
 import { type OptionEntry, quote, type Resolved, sourceName, UsageError } from './option.ts';
 
 export interface TokenSecretOptions {
@@ -47,7 +48,7 @@ function readSecretFile(
   try {
     text = readText(path);
   } catch (error) {
-    const reason = error instanceof Error ? error.message : String(error);
+    const reason = messageOf(error);
     throw new UsageError(
       `${sourceName(options.tokenSecretFile, file.source)} ${quote(path)}: ${reason}`,
     );
